@@ -1,0 +1,102 @@
+/*
+ * passthrough.h - subscribe and unsubscribe notices to Django.
+ *
+ * When a subscriber begins and ends to be held, its original request headers are
+ * POSTed to the location's passthrough URL (PROTOCOL, section 6). Each worker has one
+ * struct passthrough on its own loop; nothing here is shared between threads. A slow,
+ * dead or broken server delays no subscriber and no publisher: connections, time and
+ * the queue are bounded, and what is given up is counted and logged.
+ */
+#ifndef PASSTHROUGH_PASSTHROUGH_H
+#define PASSTHROUGH_PASSTHROUGH_H
+
+#include "base/attr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_base;
+struct passthrough;
+
+/* Shares of one worker. */
+struct passthrough_limits {
+	unsigned notices;     /* subscribe notices that may wait; more are given up */
+	unsigned connections; /* at once to one server (scheme, host and port) */
+	uint32_t timeout_ms;  /* for one notice, its answer included */
+	uint32_t retry_ms;    /* how long a refused connection is tried again */
+};
+
+enum passthrough_event {
+	PASSTHROUGH_SUBSCRIBE,
+	PASSTHROUGH_UNSUBSCRIBE,
+};
+
+/* Monotonic counters, for the log and the status page. */
+struct passthrough_counters {
+	uint64_t delivered; /* answered, with whatever status */
+	uint64_t refused;   /* of these, not with 2xx */
+	uint64_t failed;    /* given up: no answer, or no connection */
+	uint64_t dropped;   /* given up unsent: the queue was full, or the relay ended */
+};
+
+/* curl_global_init() and what else must happen before the first thread. 0 or -1. */
+int passthrough_global_init(void) MUST_CHECK;
+
+/* Returns new (passthrough_free), or NULL, logged. base must outlive it. */
+struct passthrough *passthrough_new(struct event_base *base,
+    const struct passthrough_limits *limits);
+/* Gives up what is left, counted as dropped. */
+void passthrough_free(struct passthrough *p);
+
+/*
+ * Header lines that go along with a notice: an immutable counted block of
+ * "Name: value" strings, each ended by NUL, the whole ended by an empty string. Owned
+ * by one worker's thread. The caller has left out what is not passed on and added
+ * X-Forwarded-*: here the values go out byte for byte.
+ */
+struct notice_headers {
+	unsigned refs;
+	size_t len; /* bytes of lines, the final NUL included */
+	char lines[];
+};
+
+/* Returns new with a count of one and lines copied, or NULL when out of memory. */
+struct notice_headers *notice_headers_new(const char *lines, size_t len);
+struct notice_headers *notice_headers_ref(struct notice_headers *h);
+void notice_headers_unref(struct notice_headers *h); /* NULL does nothing */
+
+/*
+ * One subscriber connection's notices. They go out one after another, each when the
+ * one before is answered or given up, for two transfers at once overtake each other.
+ * An unsubscribe whose subscribe never left is not sent either.
+ */
+struct notice_chain;
+
+/* Returns new, or NULL when out of memory. */
+struct notice_chain *notice_chain_new(struct passthrough *p);
+/* The connection is gone: what is queued still goes out, then the chain frees itself. */
+void notice_chain_end(struct notice_chain *chain);
+
+/*
+ * Queues a notice. url (kept until the passthrough is freed: it is a location's, and
+ * the configuration outlives us), id (borrowed, id_len opaque bytes, form-encoded
+ * here), headers (counted by us). Never blocks, never calls back.
+ *
+ * A subscribe that finds limits.notices waiting is dropped and counted, and its
+ * unsubscribe with it. An unsubscribe whose subscribe was taken is always taken: there
+ * are at most as many as held connections, and a Django that was told of an arrival
+ * must hear of the leaving.
+ */
+void passthrough_notify(struct notice_chain *chain, enum passthrough_event event,
+    const char *url, const void *id, size_t id_len, struct notice_headers *headers);
+
+/* A drain begins: refused connections are not tried again from now on. */
+void passthrough_drain(struct passthrough *p);
+/* Nothing is queued or under way. */
+bool passthrough_idle(const struct passthrough *p);
+/* Notices queued or under way. */
+size_t passthrough_pending(const struct passthrough *p);
+const struct passthrough_counters *passthrough_counters(const struct passthrough *p);
+
+#endif
