@@ -1,0 +1,230 @@
+/*
+ * store.h - bounded message stores: the contract, and the table a store fills in.
+ *
+ * A store keeps channels and their messages, gives out ids, and tells the workers that
+ * watch a channel of what happens there, by notes to their mailboxes. It is shared by
+ * all workers; any of them may call it.
+ *
+ * Every call answers now or later, never both:
+ *   STORE_DONE     *result is filled in
+ *   STORE_PENDING  fn(arg, answer, result) comes once, from the loop of the worker that
+ *                  asked, after the call has returned, with result borrowed; until then
+ *                  *op may be given to store_cancel(), after which fn does not come
+ *   STORE_FAILED   out of reach or out of memory; logged, nothing is pending
+ * A store that knows at once never answers STORE_PENDING, one behind a network always
+ * does: a callback that sometimes runs inside the call would free callers under their
+ * own feet.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/attr.h"
+#include "base/mailbox.h"
+#include "store/message.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+struct store_channel;
+struct store_op;
+
+/* At most this many workers watch one channel. */
+#define STORE_WATCHES_MAX 64
+
+/* What a store keeps. 0 means no such bound, but for max_memory. */
+struct retention {
+	uint32_t min_messages; /* of a channel, kept whatever their age */
+	uint32_t max_messages; /* of a channel */
+	uint32_t age_ms;       /* of a message, while more than min_messages are kept */
+	uint32_t channel_ms;   /* a channel made by POST without message and waiter */
+	uint64_t max_memory;   /* bytes of the whole store, channels included */
+};
+
+enum store_answer {
+	STORE_DONE,
+	STORE_PENDING,
+	STORE_FAILED,
+};
+
+enum store_status {
+	STORE_OK,
+	STORE_NO_CHANNEL,
+	STORE_NOTHING_NEWER, /* next: and watched, where that was asked for */
+	STORE_CONFLICT,      /* next: the place is held by one who stays */
+	STORE_TOO_LARGE,     /* append: larger than the whole store may be */
+	STORE_NO_ROOM,       /* append, create: no message is left to make room */
+};
+
+/* Channel information (PROTOCOL, section 4). */
+struct store_info {
+	uint64_t messages;      /* stored, after the request */
+	uint64_t subscribers;   /* held, before the request */
+	int64_t requested_s;    /* since the last subscriber request; -1 never */
+	bool has_last;          /* last is the id of a message */
+	struct msgid last;      /* of the last message, stored or not */
+};
+
+struct store_result {
+	enum store_status status;
+	struct store_info info; /* create, info, append, drop; where status is OK */
+	unsigned notes;         /* append, drop: workers that were told, who all answer reply */
+	struct message *msg;    /* next: counted, now the caller's; NULL for none */
+	struct msgid newest;    /* next: the store's newest id, where a waiter begins */
+	bool gap;               /* next: messages after the position were dropped, or may have been */
+	bool transient;         /* next: the channel lives only by its waiters */
+};
+
+typedef void store_fn(void *arg, enum store_answer answer, struct store_result *result);
+
+/*
+ * One worker's interest in one channel: embedded in the worker's own channel. Notes go
+ * to mailbox while anyone is held.
+ */
+struct store_watch {
+	struct mailbox *mailbox; /* set by the owner, constant */
+	/*
+	 * Waiters of this worker. Raised by the store inside its critical section, so that
+	 * an append either finds it raised or is found by the waiter; lowered by the worker
+	 * alone, without the lock: store_leave().
+	 */
+	_Atomic uint32_t held;
+	_Atomic uint64_t left_ms; /* when the last one left */
+
+	/* The store's, under its lock. */
+	struct store_channel *channel; /* NULL: not watching */
+	struct store_watch *next;
+};
+
+/* A place that one waiter has at a time (concurrency last, first). */
+enum store_hold_mode {
+	STORE_HOLD_LAST,  /* who comes displaces who is there */
+	STORE_HOLD_FIRST, /* who is there stays */
+};
+
+struct store_hold {
+	enum store_hold_mode mode;
+	unsigned place;  /* which one in the channel: the location's index */
+	uint64_t ticket; /* names the waiter in its worker */
+};
+
+/* What a subscriber asks for. */
+struct store_query {
+	bool has_after; /* else: the oldest message */
+	struct msgid after;
+	bool create;               /* make the channel, if the request would wait */
+	struct store_watch *watch; /* wait if nothing is newer; NULL: do not */
+	const struct store_hold *hold;
+};
+
+/* A note from a store to a worker. The worker frees it with store_note_free(). */
+struct store_note {
+	struct note note; /* NOTE_APPENDED, NOTE_DROPPED or NOTE_DISPLACED */
+	struct store *store;
+	struct channel_id *channel; /* counted */
+	struct msgid at;            /* counts for waiters whose position is below */
+	struct message *msg;        /* APPENDED: counted */
+	void *reply;                /* APPENDED, DROPPED: as it was given; NULL for none */
+	uint64_t ticket;            /* DISPLACED: who */
+};
+
+void store_note_free(struct store_note *note);
+
+struct store_ops {
+	enum store_answer (*create)(struct store *s, const struct channel_key *key,
+	    struct store_result *result, store_fn *fn, void *arg, struct store_op **op);
+	enum store_answer (*info)(struct store *s, const struct channel_key *key,
+	    struct store_result *result, store_fn *fn, void *arg, struct store_op **op);
+	enum store_answer (*append)(struct store *s, const struct channel_key *key,
+	    struct message *msg, unsigned flags, void *reply, struct store_result *result,
+	    store_fn *fn, void *arg, struct store_op **op);
+	enum store_answer (*next)(struct store *s, const struct channel_key *key,
+	    const struct store_query *query, struct store_result *result, store_fn *fn, void *arg,
+	    struct store_op **op);
+	enum store_answer (*drop)(struct store *s, const struct channel_key *key, void *reply,
+	    struct store_result *result, store_fn *fn, void *arg, struct store_op **op);
+	void (*unwatch)(struct store *s, struct store_watch *watch);
+	void (*release)(struct store *s, struct store_watch *watch, const struct store_hold *hold);
+	void (*cancel)(struct store *s, struct store_op *op);
+	bool (*sweep)(struct store *s);
+	void (*close)(struct store *s);
+};
+
+/* What all stores begin with. */
+struct store {
+	const struct store_ops *ops;
+	unsigned index; /* in the relay's configuration */
+};
+
+/*
+ * Opens a store of this type ("memory"). Returns new (store_close), or NULL, logged.
+ */
+struct store *store_open(const char *type, unsigned index, const struct retention *retention)
+    MUST_CHECK;
+/* All workers have ended. Frees the store. */
+void store_close(struct store *s);
+
+/* Makes the channel, or leaves it as it is: it then stays until it is dropped (PUT). */
+enum store_answer store_create(struct store *s, const struct channel_key *key,
+    struct store_result *result, store_fn *fn, void *arg, struct store_op **op) MUST_CHECK;
+
+/* Channel information; never creates (GET). */
+enum store_answer store_info(struct store *s, const struct channel_key *key,
+    struct store_result *result, store_fn *fn, void *arg, struct store_op **op) MUST_CHECK;
+
+enum store_append_flags {
+	STORE_APPEND_CREATE = 1, /* make the channel if it is absent */
+	STORE_APPEND_KEEP = 2,   /* else it goes to those who wait now, and to no one else */
+};
+
+/*
+ * Takes msg into the channel: gives it its id and posts a note to each worker with
+ * waiters there, in the order of the ids. msg is borrowed; the store counts it where it
+ * keeps it. reply comes back in each note.
+ */
+enum store_answer store_append(struct store *s, const struct channel_key *key, struct message *msg,
+    unsigned flags, void *reply, struct store_result *result, store_fn *fn, void *arg,
+    struct store_op **op) MUST_CHECK;
+
+/*
+ * Finds the first message after a position, or waits: where nothing is newer and
+ * query->watch is given, notes of all that follows go to its mailbox, from the same
+ * critical section on, and watch->held counts one more. query, and hold in it, are
+ * borrowed; watch is kept until store_unwatch().
+ */
+enum store_answer store_next(struct store *s, const struct channel_key *key,
+    const struct store_query *query, struct store_result *result, store_fn *fn, void *arg,
+    struct store_op **op) MUST_CHECK;
+
+/* Removes the channel with its messages; each worker with waiters there gets a note. */
+enum store_answer store_drop(struct store *s, const struct channel_key *key, void *reply,
+    struct store_result *result, store_fn *fn, void *arg, struct store_op **op) MUST_CHECK;
+
+/* A waiter that store_next() counted is none any more. No lock, no call into the store. */
+static inline void
+store_leave(struct store_watch *watch, uint64_t now_ms)
+{
+	atomic_store_explicit(&watch->left_ms, now_ms, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&watch->held, 1, memory_order_release);
+}
+
+/* No notes for this watch any more; those already posted still come. */
+void store_unwatch(struct store *s, struct store_watch *watch);
+
+/* The waiter gives up its place, if it still has it. Before its answer is sent. */
+void store_release(struct store *s, struct store_watch *watch, const struct store_hold *hold);
+
+void store_cancel(struct store *s, struct store_op *op);
+
+/*
+ * Frees what is over age and forgets unused channels, a bounded amount: true if there
+ * is more to do now. To be called about once a second by one worker.
+ */
+bool store_sweep(struct store *s);
+
+/* The store of this module's name: see store_open(). */
+struct store *memory_store_open(unsigned index, const struct retention *retention);
+
+#endif
