@@ -25,6 +25,7 @@ from django.test.utils import (  # noqa: E402
     teardown_databases,
     teardown_test_environment,
 )
+
 from fakes import FakeRelay  # noqa: E402
 
 django.setup()

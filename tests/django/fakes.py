@@ -28,6 +28,8 @@ class FakeRelay:
     body: bytes = b"queued messages: 1\n"
     # Closes the connection after each answer without having said so.
     hangs_up: bool = False
+    # Closes a connection without an answer from its n-th request on.
+    drops_from: int | None = None
     # Cleared, it answers nothing until it is set.
     may_answer: threading.Event = field(default_factory=threading.Event)
     requests: list[Request] = field(default_factory=list)
@@ -46,7 +48,10 @@ class FakeRelay:
             # Nagle would hold the body back until the head is acknowledged.
             disable_nagle_algorithm = True
 
+            served = 0  # of this connection
+
             def do_POST(self) -> None:
+                self.served += 1
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 fake.requests.append(
                     Request(
@@ -58,6 +63,9 @@ class FakeRelay:
                     )
                 )
                 fake.may_answer.wait()
+                if fake.drops_from is not None and self.served >= fake.drops_from:
+                    self.close_connection = True
+                    return
                 self.send_response(fake.status)
                 for name, value in fake.headers.items():
                     self.send_header(name, value)

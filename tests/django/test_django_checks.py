@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django.urls import include, path, re_path, resolve, reverse
 from django.urls.exceptions import Resolver404
+
 from pushserver import views
 from pushserver.utils import updates
 

@@ -14,6 +14,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
 from django.http import HttpResponse
 from django.test import Client, RequestFactory, override_settings
+
 from pushserver import signals, views
 
 pytestmark = pytest.mark.usefixtures("database")

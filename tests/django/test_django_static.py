@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage, staticfiles_storage
 from django.core.management import call_command
 from django.test import override_settings
+
+from conftest import ROOT
 
 STATIC = ROOT / "django_pushserver" / "pushserver" / "static" / "pushserver"
 

@@ -15,6 +15,7 @@ import pytest
 from django.dispatch import Signal
 from django.test import override_settings
 from django.utils.functional import lazystr
+
 from fakes import FakeRelay, unused_port
 from pushserver import signals
 from pushserver.utils import updates
@@ -122,6 +123,20 @@ def test_connection_that_the_relay_closed_meanwhile_is_replaced(fake_relay: Fake
         updates.send_update("room", {"value": value})
     bodies = [json.loads(request.body)["value"] for request in fake_relay.requests]
     assert bodies == [0, 1, 2, 3, 4]
+
+
+def test_kept_connection_that_turns_out_to_be_closed_is_replaced(fake_relay: FakeRelay) -> None:
+    fake_relay.drops_from = 2
+    updates.send_update("room", {"value": 0})
+    updates.send_update("room", {"value": 1})
+    assert len({request.client_port for request in fake_relay.requests}) == 2
+
+
+def test_relay_that_hangs_up_on_a_new_connection_is_not_asked_twice(fake_relay: FakeRelay) -> None:
+    fake_relay.drops_from = 1
+    with pytest.raises(updates.UpdateError, match="closed connection without response"):
+        updates.send_update("room", {})
+    assert len(fake_relay.requests) == 1
 
 
 def test_child_of_a_fork_uses_a_connection_of_its_own(fake_relay: FakeRelay) -> None:

@@ -7,6 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.template import Context, Template
 from django.test import RequestFactory, override_settings
 from django.utils.html import escape
+
 from pushserver.utils import updates
 
 LOCATIONS = [

@@ -149,7 +149,19 @@ def _body(data: object, already_serialized: bool) -> bytes:
 
 def _post(request: UpdateRequest, timeout: float) -> urllib3.BaseHTTPResponse:
     try:
-        response = _pool().request(
+        response = _send(request, timeout)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise UpdateError(request.url, None, str(error)) from error
+    if response.status not in _PUBLISHED:
+        raise UpdateError(request.url, response.status, response.reason or "")
+    return response
+
+
+def _send(request: UpdateRequest, timeout: float) -> urllib3.BaseHTTPResponse:
+    """Send a request; once more only where a kept connection turned out to be closed."""
+
+    def send() -> urllib3.BaseHTTPResponse:
+        return manager.request(
             "POST",
             request.url,
             body=request.body,
@@ -159,11 +171,22 @@ def _post(request: UpdateRequest, timeout: float) -> urllib3.BaseHTTPResponse:
             retries=False,
             redirect=False,
         )
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise UpdateError(request.url, None, str(error)) from error
-    if response.status not in _PUBLISHED:
-        raise UpdateError(request.url, response.status, response.reason or "")
-    return response
+
+    manager = _pool()
+    pool = manager.connection_from_url(request.url)
+    made = pool.num_connections
+    try:
+        return send()
+    except urllib3.exceptions.ProtocolError as error:
+        # Where no connection was made since, this was a kept one. That the relay closed it
+        # without a byte of answer means that it had done so before it saw the request, or
+        # has been restarted.
+        kept = pool.num_connections == made
+        if not kept or not isinstance(error.args[-1], ConnectionError):
+            raise
+    # The others that are kept may be as dead.
+    manager.clear()
+    return send()
 
 
 # By process: after a fork the child must not write to its parent's connections. Reading and
