@@ -17,8 +17,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(_paths)
 sys.path[:0] = [path for path in _paths if path not in sys.path]
 
 import django  # noqa: E402
+from django.contrib.staticfiles.handlers import StaticFilesHandler  # noqa: E402
 from django.db import connections  # noqa: E402
-from django.test.testcases import LiveServerThread, _StaticFilesHandler  # noqa: E402
+from django.test.testcases import LiveServerThread  # noqa: E402
 from django.test.utils import (  # noqa: E402
     setup_databases,
     setup_test_environment,
@@ -53,7 +54,7 @@ def live_server() -> Iterator[str]:
     connection = connections["default"]
     connection.inc_thread_sharing()
     thread = LiveServerThread(
-        "127.0.0.1", _StaticFilesHandler, connections_override={"default": connection}
+        "127.0.0.1", StaticFilesHandler, connections_override={"default": connection}
     )
     thread.daemon = True
     thread.start()

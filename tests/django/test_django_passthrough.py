@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 import urllib3
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
 from django.http import HttpResponse
 from django.test import Client, RequestFactory, override_settings
 
+from logins import session_cookie
 from pushserver import signals, views
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -42,17 +40,6 @@ def noted() -> Iterator[list[Notice]]:
     finally:
         signals.channel_subscribe.disconnect(subscribed)
         signals.channel_unsubscribe.disconnect(unsubscribed)
-
-
-def session_cookie(name: str) -> str:
-    """Log a user in, as the login view does, and return the cookie that a browser has."""
-    user, _ = User.objects.get_or_create(username=name)
-    session = SessionStore()
-    session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.save()
-    return f"sessionid={session.session_key}"
 
 
 def post(address: str, body: str, **headers: str) -> urllib3.BaseHTTPResponse:
