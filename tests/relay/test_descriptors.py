@@ -1,0 +1,65 @@
+"""Few file descriptors: the limit is raised at start, and running out does not spin."""
+
+from __future__ import annotations
+
+import resource
+
+from .client import Poll, wait_until
+from .conftest import StartRelay
+from .daemon import Daemon, config
+
+FEW = 120  # descriptors the daemon gets
+MANY = 160  # connections it is asked to serve
+WARNING = "warning: .*(descriptors|open files)"
+
+
+def answered(polls: list[Poll]) -> list[Poll]:
+    return [poll for poll in polls if poll.has_answer()]
+
+
+def test_the_descriptor_limit_is_raised_to_its_hard_limit(start_relay: StartRelay) -> None:
+    relay = start_relay(ulimit=f"-S -n {FEW}")
+    soft, hard = resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE)
+    assert soft == hard
+    assert hard > MANY
+    polls = [relay.poll("c") for _ in range(MANY)]
+    relay.wait_until_held("c", MANY)
+    relay.publish("c", b"m")
+    assert {poll.response().body for poll in polls} == {b"m"}
+
+
+def out_of_descriptors(start_relay: StartRelay) -> tuple[Daemon, list[Poll]]:
+    """A relay that has accepted all it can; more clients wait in the backlog."""
+    relay = start_relay(config(subscriber={"timeout": 0}), ulimit=f"-n {FEW}")
+    polls = [relay.poll("c") for _ in range(MANY)]
+    relay.expect_log(WARNING)
+    return relay, polls
+
+
+def test_running_out_of_descriptors_pauses_with_one_warning(start_relay: StartRelay) -> None:
+    """Nobody held is disturbed, and who waited to be accepted is served when others leave."""
+    relay, polls = out_of_descriptors(start_relay)
+    assert not answered(polls)
+    leavers, stayers = polls[:-50], polls[-50:]
+    for poll in leavers:
+        poll.close()
+    relay.wait_until_held("c", len(stayers))
+    assert relay.post("c", b"m").status == 201
+    assert {poll.response().body for poll in stayers} == {b"m"}
+    # One a listener, and each worker has one.
+    assert 1 <= len(relay.log_lines(WARNING)) <= relay.workers
+
+
+def test_running_out_of_descriptors_does_not_spin(start_relay: StartRelay) -> None:
+    relay, _ = out_of_descriptors(start_relay)
+    before = relay.cpu_seconds()
+    other = start_relay(config(subscriber={"timeout": 2}))
+    assert other.get("c").status == 304  # two seconds pass
+    assert relay.cpu_seconds() - before < 0.5
+
+
+def test_running_out_of_descriptors_leaves_the_shutdown_clean(start_relay: StartRelay) -> None:
+    relay, polls = out_of_descriptors(start_relay)
+    relay.stop()
+    ended = wait_until(lambda: answered(polls), what="answers")
+    assert ended[0].response().status == 304

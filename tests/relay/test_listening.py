@@ -1,0 +1,176 @@
+"""Where the relay listens, and what is refused at start."""
+
+from __future__ import annotations
+
+import re
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from .client import Connection
+from .conftest import StartRelay
+from .daemon import CANNOT_BIND, Daemon, config, run
+
+
+def config_text(port: int, workers: int, address: str = "127.0.0.1") -> str:
+    return f"""
+address: {address}
+port: {port}
+workers: {workers}
+locations:
+  - {{type: publisher, prefix: /pub/}}
+"""
+
+
+def refused(text: str) -> str:
+    """Run with a configuration that cannot be bound; return what was said."""
+    result = run("-c", "-", stdin=text)
+    assert result.returncode == CANNOT_BIND, result
+    return result.stderr
+
+
+def test_a_port_that_another_relay_serves_is_refused(relay: Daemon, workers: int) -> None:
+    """With SO_REUSEPORT alone the second one would take half of the subscribers."""
+    said = refused(config_text(relay.port, workers))
+    assert f"127.0.0.1:{relay.port}" in said
+    # The first goes on, and nothing went astray.
+    for n in range(20):
+        assert relay.post("c", b"%d" % n).status == 202
+
+
+def test_a_port_that_another_program_serves_is_refused(workers: int, built: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert str(port) in refused(config_text(port, workers))
+
+
+def test_a_port_that_another_program_shares_is_refused(workers: int, built: None) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
+        port = other.getsockname()[1]
+        assert str(port) in refused(config_text(port, workers))
+
+
+def test_an_address_of_another_machine_is_refused(workers: int, built: None) -> None:
+    assert "192.0.2.1" in refused(config_text(0, workers, "192.0.2.1"))
+
+
+def test_a_port_can_be_taken_again_at_once_after_a_stop(
+    start_relay: StartRelay, workers: int
+) -> None:
+    """Connections of the one before, still in TIME_WAIT, do not matter."""
+    relay = start_relay()
+    connections = [relay.connect() for _ in range(5)]
+    for connection in connections:
+        assert connection.request("GET", "/pub/c").status == 404
+    port = relay.port
+    relay.stop()
+    again = start_relay({**config(), "port": port})
+    assert again.port == port
+    assert again.put("c").status == 200
+
+
+def test_port_0_binds_a_free_port_and_names_it(relay: Daemon) -> None:
+    assert relay.port > 0
+    assert re.search(rf"info: .*listening on 127\.0\.0\.1:{relay.port}\b", relay.log())
+    assert relay.put("c").status == 200
+
+
+def test_several_addresses_can_be_listened_on(start_relay: StartRelay) -> None:
+    relay = start_relay(config(listen=["127.0.0.1:0", "127.0.0.2:0", "unix:relay.sock"]))
+    found = re.search(r"listening on .*?127\.0\.0\.2:(\d+)", relay.log(), re.DOTALL)
+    assert found
+    relay.publish("c", b"m")
+    addresses = (
+        relay.address,
+        ("127.0.0.2", int(found[1])),
+        str(relay.folder / "relay.sock"),
+    )
+    for address in addresses:
+        with Connection(address) as connection:
+            assert connection.request("GET", "/sub/c").body == b"m"
+
+
+def test_an_ipv6_address_can_be_listened_on(start_relay: StartRelay) -> None:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("no IPv6 here")
+    relay = start_relay(config(listen=["[::1]:0"]))
+    with Connection(("::1", relay.port)) as connection:
+        assert connection.request("POST", "/pub/c", body=b"m").status == 202
+
+
+def test_a_unix_socket_holds_subscribers(start_relay: StartRelay) -> None:
+    relay = start_relay(config(listen=["127.0.0.1:0", "unix:relay.sock"]))
+    path = relay.folder / "relay.sock"
+    assert stat.S_ISSOCK(path.stat().st_mode)
+    with Connection(str(path)) as subscriber:
+        subscriber.send_request("GET", "/sub/c")
+        relay.wait_until_held("c", 1)
+        assert relay.post("c", b"m").status == 201
+        assert subscriber.read_response().body == b"m"
+        subscriber.send_request("GET", "/sub/d")
+        relay.wait_until_held("d", 1)
+        subscriber.half_close()
+        relay.wait_until_held("d", 0)
+
+
+def test_a_unix_socket_that_another_relay_serves_is_refused(
+    start_relay: StartRelay, workers: int
+) -> None:
+    relay = start_relay(config(listen=["127.0.0.1:0", "unix:relay.sock"]))
+    path = relay.folder / "relay.sock"
+    text = config_text(0, workers) + f'listen: ["unix:{path}"]\n'
+    assert "relay.sock" in refused(text)
+    with Connection(str(path)) as connection:
+        assert connection.request("POST", "/pub/c", body=b"m").status == 202
+    assert relay.stored("c") == 1
+
+
+def test_a_unix_socket_left_by_a_crash_is_taken_over(start_relay: StartRelay) -> None:
+    first = start_relay(config(listen=["127.0.0.1:0", "unix:../relay.sock"]))
+    path = first.folder.parent / "relay.sock"
+    first.kill()
+    assert path.exists()
+    second = start_relay(config(listen=["127.0.0.1:0", "unix:../relay.sock"]))
+    with Connection(str(path)) as connection:
+        assert connection.request("POST", "/pub/c", body=b"m").status == 202
+    assert second.stored("c") == 1
+
+
+def test_a_file_that_is_no_socket_is_not_replaced(
+    tmp_path_factory: pytest.TempPathFactory, workers: int, built: None
+) -> None:
+    path = tmp_path_factory.mktemp("unix") / "precious"
+    path.write_text("data")
+    assert "precious" in refused(config_text(0, workers) + f'listen: ["unix:{path}"]\n')
+    assert path.read_text() == "data"
+
+
+def test_connections_are_spread_over_the_workers_and_all_are_served(relay: Daemon) -> None:
+    polls = [relay.poll("c") for _ in range(100)]
+    relay.wait_until_held("c", 100)
+    assert relay.post("c", b"m").status == 201
+    assert {poll.response().body for poll in polls} == {b"m"}
+
+
+def test_a_client_that_connects_and_leaves_at_once_does_no_harm(relay: Daemon) -> None:
+    for n in range(100):
+        connection = Connection(relay.address)
+        if n % 2:
+            connection.reset()
+        else:
+            connection.close()
+    assert relay.put("c").status == 200
+
+
+def test_the_daemon_runs_one_thread_per_worker(relay: Daemon, workers: int) -> None:
+    """With one worker everything runs in the main thread; a sanitizer may add one of its own."""
+    tasks = Path(f"/proc/{relay.process.pid}/task")
+    assert relay.put("c").status == 200
+    assert workers <= len(list(tasks.iterdir())) <= workers + 2
+    if workers == 1:
+        assert len(list(tasks.iterdir())) <= 2
