@@ -6,12 +6,13 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 DAEMON = Path("django_pushserver", "pushserver", "bin", "pushserver")
 
 
-class CustomBuildHook(BuildHookInterface):
+class CustomBuildHook(BuildHookInterface[BuilderConfig]):
     """Run make and tag the wheel for this platform and any Python 3."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -72,6 +72,8 @@ def _passthrough_warnings() -> Iterator[CheckMessage]:
 
 
 def _reaches_view(url: str) -> bool:
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return False
     path, prefix = unquote(urlsplit(url).path) or "/", get_script_prefix()
     if prefix != "/" and path.startswith(prefix):
         path = path[len(prefix) - 1 :]

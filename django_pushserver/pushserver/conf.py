@@ -400,6 +400,13 @@ def _location_shape_problems(where: str, location: object) -> Iterator[Problem]:
         value = location.get(key)
         if value is not None and not isinstance(value, str):
             yield _malformed(f"{where}['{key}']", f"must be a string, not {value!r}")
+    origin = location.get("allow_origin")
+    if not isinstance(origin, str | None) and not (
+        isinstance(origin, Sequence) and all(isinstance(one, str) for one in origin)
+    ):
+        yield _malformed(
+            f"{where}['allow_origin']", f"must be a string or a list of strings, not {origin!r}"
+        )
     passthrough = location.get("passthrough")
     if passthrough is not None and not (
         isinstance(passthrough, str) and re.match("https?://[^/]", passthrough)

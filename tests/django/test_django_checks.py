@@ -102,6 +102,8 @@ def test_project_without_the_setting_passes_in_silence() -> None:
         (good_with_subscriber(type="subscribe"), "PUSH_SERVER['locations'][0]['type']"),
         (good_with_subscriber(url=None), "PUSH_SERVER['locations'][0]"),
         (good_with_subscriber(url=5), "PUSH_SERVER['locations'][0]['url']"),
+        (good_with_subscriber(allow_origin=5), "PUSH_SERVER['locations'][0]['allow_origin']"),
+        (good_with_subscriber(allow_origin=["*", 5]), "PUSH_SERVER['locations'][0]['allow_or"),
         (good_with_subscriber(passthrough="/passthrough"), "PUSH_SERVER['locations'][0]['pass"),
     ],
 )
@@ -184,6 +186,13 @@ def test_passthrough_url_that_leads_nowhere_is_a_warning() -> None:
         (found,) = messages(good_with_subscriber(passthrough=url))
         assert found.id == "pushserver.W003"
         assert found.msg.startswith("PUSH_SERVER['locations'][0]['passthrough']")
+
+
+def test_passthrough_of_a_project_without_urls_is_a_warning() -> None:
+    with override_settings():
+        del settings.ROOT_URLCONF
+        (found,) = checks.run_checks(tags=["pushserver"])
+    assert found.id == "pushserver.W003"
 
 
 def test_passthrough_without_internal_ips_is_a_warning() -> None:
