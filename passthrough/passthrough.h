@@ -32,21 +32,26 @@ enum passthrough_event {
 	PASSTHROUGH_UNSUBSCRIBE,
 };
 
-/* Monotonic counters, for the log and the status page. */
+/*
+ * Monotonic counters, for the log and the status page. Each notice is counted once:
+ * delivered, failed and dropped with what is pending make up all that were notified.
+ */
 struct passthrough_counters {
 	uint64_t delivered; /* answered, with whatever status */
 	uint64_t refused;   /* of these, not with 2xx */
 	uint64_t failed;    /* given up: no answer, or no connection */
-	uint64_t dropped;   /* given up unsent: the queue was full, or the relay ended */
+	/* Given up unsent: the queue was full, the relay ended, or it is an unsubscribe
+	 * whose subscribe never left. */
+	uint64_t dropped;
 };
 
-/* curl_global_init() and what else must happen before the first thread. 0 or -1. */
+/* curl_global_init(), SIGPIPE ignored: what must happen before the first thread. 0 or -1. */
 int passthrough_global_init(void) MUST_CHECK;
 
 /* Returns new (passthrough_free), or NULL, logged. base must outlive it. */
 struct passthrough *passthrough_new(struct event_base *base,
     const struct passthrough_limits *limits);
-/* Gives up what is left, counted as dropped. */
+/* Gives up what is left, which is logged. Every chain has been ended before. */
 void passthrough_free(struct passthrough *p);
 
 /*
@@ -75,13 +80,14 @@ struct notice_chain;
 
 /* Returns new, or NULL when out of memory. */
 struct notice_chain *notice_chain_new(struct passthrough *p);
-/* The connection is gone: what is queued still goes out, then the chain frees itself. */
+/* The connection is gone: what is queued still goes out, then the chain frees itself.
+ * NULL does nothing. */
 void notice_chain_end(struct notice_chain *chain);
 
 /*
- * Queues a notice. url (kept until the passthrough is freed: it is a location's, and
- * the configuration outlives us), id (borrowed, id_len opaque bytes, form-encoded
- * here), headers (counted by us). Never blocks, never calls back.
+ * Queues a notice. url (borrowed: http or https, as the configuration has checked), id
+ * (borrowed, id_len opaque bytes, form-encoded here), headers (counted by us, may be
+ * NULL). Never blocks, never calls back.
  *
  * A subscribe that finds limits.notices waiting is dropped and counted, and its
  * unsubscribe with it. An unsubscribe whose subscribe was taken is always taken: there
