@@ -221,7 +221,8 @@ def _own_address(raw: Mapping[str, Any]) -> tuple[str, int | None]:
     """Return where the relay listens: by address and port, or the first entry of listen."""
     listen = raw.get("listen")
     if listen is None:
-        return raw.get("address", DEFAULT_ADDRESS), int(raw.get("port", DEFAULT_PORT))
+        address = raw.get("address", DEFAULT_ADDRESS)
+        return "*" if address is None else address, int(raw.get("port", DEFAULT_PORT))
     for entry in [listen] if isinstance(listen, str) else listen:
         host, _, port = entry.rpartition(":")
         if not entry.startswith("unix:") and port.isascii() and port.isdigit():
@@ -338,8 +339,8 @@ def _shape_problems(raw: object) -> Iterator[Problem]:
 
 
 def _address_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    address, port = raw.get("address", ""), raw.get("port", DEFAULT_PORT)
-    if not isinstance(address, str):
+    address, port = raw.get("address"), raw.get("port", DEFAULT_PORT)
+    if not isinstance(address, str | None):
         yield _malformed("PUSH_SERVER['address']", f"must be a string, not {address!r}")
     number = int(port) if isinstance(port, str) and re.fullmatch("[0-9]+", port) else port
     if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 65536:
@@ -475,16 +476,16 @@ def _pattern_problem(location: Location, reversible: bool = True) -> Problem | N
 
 def _credentials_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     for i, location in enumerate(raw.get("locations") or ()):
-        origin = location.get("allow_origin", "*")
-        origins = [origin] if isinstance(origin, str) else origin
-        if (
-            location["type"] == "subscriber"
-            and location.get("allow_credentials")
-            and (origins is None or "*" in origins)
-        ):
-            yield Problem(
-                f"PUSH_SERVER['locations'][{i}]['allow_origin']",
-                "is '*', any site, together with allow_credentials, which browsers refuse",
-                "Name the origin of your pages, such as 'http://127.0.0.1:8000'.",
-                "pushserver.E003",
-            )
+        if location["type"] != "subscriber" or not location.get("allow_credentials"):
+            continue
+        origins = location.get("allow_origin", "*")
+        for origin in [origins] if isinstance(origins, str | None) else origins:
+            # Any site can have its pages sent as from "null".
+            if origin in ("*", "null", None):
+                yield Problem(
+                    f"PUSH_SERVER['locations'][{i}]['allow_origin']",
+                    f"is {origin!r}, together with allow_credentials: any site could read with "
+                    "a visitor's cookies, and browsers refuse '*'",
+                    "Name the origin of your pages, such as 'http://127.0.0.1:8000'.",
+                    "pushserver.E003",
+                )

@@ -68,7 +68,7 @@ def test_project_without_the_setting_passes_in_silence() -> None:
         (good(port=65536), "PUSH_SERVER['port']"),
         (good(port=True), "PUSH_SERVER['port']"),
         (good(port=None), "PUSH_SERVER['port']"),
-        (good(address=None), "PUSH_SERVER['address']"),
+        (good(address=127), "PUSH_SERVER['address']"),
         (good(listen=8001), "PUSH_SERVER['listen']"),
         (good(store=["memory"]), "PUSH_SERVER['store']"),
         (good(limits=3), "PUSH_SERVER['limits']"),
@@ -159,7 +159,7 @@ def test_location_that_no_url_is_made_for_needs_but_one_group() -> None:
     assert (found.id, found.msg[:35]) == ("pushserver.E002", "PUSH_SERVER['locations'][2]['url'] ")
 
 
-@pytest.mark.parametrize("origin", ["*", ["http://a.example", "*"], None])
+@pytest.mark.parametrize("origin", ["*", ["http://a.example", "*"], None, "null"])
 def test_any_origin_with_credentials_is_an_error(origin: object) -> None:
     (found,) = messages(good_with_subscriber(allow_origin=origin))
     assert found.id == "pushserver.E003"

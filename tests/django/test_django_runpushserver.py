@@ -176,6 +176,15 @@ def test_command_ends_with_the_relays_status(tmp_path: Path, script: Path, statu
         assert run.log == ""
 
 
+def test_relay_that_cannot_bind_is_explained(tmp_path: Path, script: Path) -> None:
+    with RunPushserver(tmp_path, {"address": ""}, binary=script, STATUS="3") as run:
+        assert run.wait() == 3
+        assert run.log.startswith(
+            "CommandError: the relay cannot listen on port 8001 of all addresses: it is in use"
+        )
+        assert run.log.count("\n") == 1
+
+
 def test_command_ends_as_shells_say_when_the_relay_is_killed(tmp_path: Path, script: Path) -> None:
     with RunPushserver(tmp_path, {}, binary=script) as run:
         os.kill(int(run.wait_for_log(r"ready (\d+)\n")[1]), signal.SIGKILL)
@@ -332,19 +341,15 @@ def test_key_that_nobody_knows_is_named_by_the_relay(tmp_path: Path) -> None:
 
 def test_settings_of_any_language_reach_the_relay() -> None:
     """As JSON that libyaml reads: no surrogate pairs, no control characters."""
-    name = "größe 🌿 \x85 \x7f"
-    push_server = {"store": {name: {"type": "memory", "max_messages": 7}}, "locations": []}
-    for location in LOCATIONS:
-        push_server["locations"].append({**location, "store": name})
-    with override_settings(PUSH_SERVER=push_server):
-        shown = subprocess.run(
-            [daemon_binary(), "-c", "-", "--dump-config"],
+    another = {"type": "publisher", "url": "/größe 🌿 [^\x7f\x85]/([^/]+)"}
+    with override_settings(PUSH_SERVER={"locations": [*LOCATIONS, another]}):
+        checked = subprocess.run(
+            [daemon_binary(), "-c", "-", "-t"],
             input=conf.daemon_json(),
             capture_output=True,
             timeout=10,
         )
-    assert shown.returncode == 0, shown.stderr.decode()
-    assert "größe" in shown.stdout.decode()
+    assert checked.returncode == 0, checked.stderr.decode()
 
 
 def test_binary_that_make_built_is_the_one_of_the_package() -> None:
