@@ -417,7 +417,6 @@ class Channel {
     // page goes away in it, must not get the same update again and again.
     this.position = position;
     this.heard = true;
-    this.tries = 0;
     this.deliver(text);
   }
 
@@ -575,8 +574,9 @@ function create(environment) {
     const type = String(data.type);
     const types = processors.get(name);
     const list = types && types.get(type);
-    // A copy: a processor may register another, which begins with the next update.
-    (list || []).slice().forEach((processor) => {
+    // One that a processor registers begins with the next update: forEach goes no
+    // further than the list was long when it began.
+    (list || []).forEach((processor) => {
       attempt(env, 'a processor of ' + name + ', ' + type, () => processor(data));
     });
   }

@@ -9,7 +9,7 @@ import vm from 'node:vm';
 
 const SCRIPT = new URL('../../js/updates.js', import.meta.url);
 
-/** Date and tag of the n-th message of these tests. */
+/** When the messages of these tests were published, as a relay writes it and in seconds. */
 export const DATE = 'Sun, 06 Nov 1994 08:49:37 GMT';
 export const SECOND = 784111777;
 
@@ -156,7 +156,7 @@ export class World {
     return this.requests[this.requests.length - 1];
   }
 
-  /** Requests that are neither answered nor aborted would be held; this is what is sent anew. */
+  /** How many requests were sent so far. */
   get sent() {
     return this.requests.length;
   }
