@@ -1,0 +1,39 @@
+"""docs/protocol.md: each clause names tests, and each test named exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from .daemon import ROOT
+
+REFERENCE = re.compile(r"`(tests/relay/test_\w+\.py)::(test_\w+)`")
+
+
+def clauses() -> list[str]:
+    """The items of the document's lists, with the lines that belong to them."""
+    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    return re.findall(r"^- .*(?:\n  .*)*", text, re.MULTILINE)
+
+
+def names_in(path: str) -> set[str]:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_each_clause_of_the_protocol_names_a_test() -> None:
+    assert len(clauses()) > 80
+    bare = [clause for clause in clauses() if not REFERENCE.search(clause)]
+    assert not bare
+
+
+def test_each_test_that_the_protocol_names_exists() -> None:
+    named = {match for clause in clauses() for match in REFERENCE.findall(clause)}
+    absent = sorted((path, name) for path, name in named if name not in names_in(path))
+    assert not absent
+
+
+def test_whatever_looks_like_a_test_in_the_protocol_is_read_as_one() -> None:
+    """A reference in another form would not be checked."""
+    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"\btest_\w+(?!\w*\.py)\b", REFERENCE.sub("", text))) == 0
