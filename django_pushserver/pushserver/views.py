@@ -48,7 +48,7 @@ def passthrough(request: HttpRequest) -> HttpResponse:
     POST with channel_id and subscribe=1 or unsubscribe=1, form-encoded, from an address in
     INTERNAL_IPS: 204, whatever the receivers do. Anything else: 403, and a warning that
     names the address.
-    Source: docs/protocol.md, "Passthrough".
+    Source: docs/protocol.md, section 6.
     """
     address = request.META.get("REMOTE_ADDR", "")
     if not _is_internal(address):

@@ -77,7 +77,7 @@ def send_update(
 
     Raises UpdateError (url, status) unless the relay answers that it published;
     ignore_errors, or else PUSH_SERVER_IGNORE_ERRORS, turns that into a warning in the log.
-    Source: docs/protocol.md, "Publisher location", POST.
+    Source: docs/protocol.md, section 4.
     """
     request = UpdateRequest(
         publisher_url(channel_id),
