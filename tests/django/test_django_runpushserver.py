@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -285,7 +286,7 @@ def test_relay_serves_the_settings_and_ends_with_0_when_told(tmp_path: Path) -> 
         port = unused_port()
         push_server = {"port": port, "locations": LOCATIONS}
         with RunPushserver(tmp_path, push_server, binary=daemon_binary()) as run:
-            wait_until(lambda port=port: listening(port), "the relay")
+            wait_until(partial(listening, port), "the relay")
             url = f"http://127.0.0.1:{port}/send-update/room"
             with urllib.request.urlopen(url, data=b"x", timeout=5) as answer:
                 assert answer.status == 202
@@ -326,7 +327,8 @@ def test_port_in_use_is_said(tmp_path: Path) -> None:
 def test_port_of_another_relay_is_in_use_too(tmp_path: Path) -> None:
     port = str(unused_port())
     first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir(), second.mkdir()
+    first.mkdir()
+    second.mkdir()
     with RunPushserver(first, {}, port, binary=daemon_binary()):
         wait_until(lambda: listening(int(port)), "the relay")
         with RunPushserver(second, {}, port, binary=daemon_binary()) as run:
