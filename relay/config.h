@@ -47,7 +47,10 @@ struct config_store {
 	uint32_t channel_timeout_ms; /* 0 never */
 };
 
-/* Where to listen. */
+/*
+ * Where to listen. "All addresses" are two: 0.0.0.0 and, optional and for IPv6 alone,
+ * [::]. Where their port is 0, the second takes the port that the first was given.
+ */
 struct config_listen {
 	char *text; /* as it is shown: "127.0.0.1:8001", "[::1]:8001", "unix:/run/p.sock" */
 	struct sockaddr_storage addr;
@@ -60,7 +63,7 @@ struct config {
 	struct config_listen *listens;
 	size_t n_listens;
 	char *servername; /* of the Server header; NULL for none */
-	unsigned workers;  /* 1 and up; `auto` is the number of processors we may use */
+	unsigned workers;  /* 1 to 64; `auto` is the number of processors we may use */
 	enum log_level log;
 	struct limits limits;
 	struct config_store *stores; /* at least one */
@@ -71,13 +74,16 @@ struct config {
 
 /* Longest error message of config_load(). */
 #define CONFIG_ERROR_SIZE 512
+/* Longest configuration, in bytes. */
+#define CONFIG_FILE_MAX (1024 * 1024)
 
 /*
  * Loads path, or standard input for "-". Returns a configuration with a count of one
  * (config_unref), or NULL and in error one line for the user, such as
- * "pushserver.yaml:12: locations[1].polling: must be long or interval".
+ * "pushserver.yaml:12: locations[1].polling: must be long or interval, not "lnog"".
  */
 struct config *config_load(const char *path, char error[CONFIG_ERROR_SIZE]) MUST_CHECK;
+/* The same from text in memory; name stands for the file in messages. */
 struct config *config_load_string(const char *text, size_t len, const char *name,
     char error[CONFIG_ERROR_SIZE]) MUST_CHECK;
 
@@ -86,5 +92,17 @@ void config_unref(struct config *config);
 
 /* Writes the whole effective configuration as YAML that config_load() reads back. */
 void config_dump(const struct config *config, FILE *out);
+
+/*
+ * The rows of the table, for what holds the documents against it: i counts from 0.
+ * False behind the last.
+ */
+struct config_key {
+	const char *mapping; /* "", "limits", "store" or "locations" */
+	const char *name;
+	bool subscriber, publisher; /* of a location: whose key it is */
+	const char *initial; /* the default, in YAML; NULL: the key has none */
+};
+bool config_key(size_t i, struct config_key *key);
 
 #endif

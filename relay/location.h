@@ -14,12 +14,14 @@
 #include "relay/cors.h"
 
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct config;
 struct pcre2_real_code_8;
+struct pcre2_real_match_context_8;
 struct pcre2_real_match_data_8;
 
 enum location_type {
@@ -76,14 +78,25 @@ struct location {
 
 	/* from location_prepare() */
 	struct pcre2_real_code_8 *pattern;
+	struct pcre2_real_match_context_8 *match_limits;
+
+	/*
+	 * Paths on which the pattern was given up, for it took too long: the one field that
+	 * changes once the location is in use. The first is logged.
+	 */
+	atomic_ulong given_up;
 };
+
+/* The longest text of a network: an IPv6 address, "/128" and a NUL. */
+#define NETWORK_TEXT_SIZE (INET6_ADDRSTRLEN + 4)
 
 /* Longest id that limits.id_length may allow, in bytes, decoded. */
 #define LOCATION_ID_MAX 4096
 
 /*
- * Compiles the pattern and makes what depends on the options. 0, or -1 with a message
- * for the user, without line or key, in error.
+ * Compiles the pattern and makes what depends on the options; the fields above must be
+ * set. 0, or -1 with a message for the user, without line or key, in error; then, too,
+ * location_reset() frees.
  */
 int location_prepare(struct location *loc, char *error, size_t error_size) MUST_CHECK;
 /* Frees what a location holds, not the struct. */
@@ -100,7 +113,9 @@ enum location_answer {
 /*
  * Finds the location of a path. match_data is the worker's own (location_match_new).
  * id is written decoded to id_buf, of at least LOCATION_ID_MAX bytes; its length to
- * *id_len. *loc is borrowed from the configuration.
+ * *id_len. *loc is borrowed from the configuration; it is set for every answer but
+ * LOCATION_NONE. An id is never empty: a pattern whose group holds nothing, or took no
+ * part, does not match.
  */
 enum location_answer location_match(const struct config *config,
     struct pcre2_real_match_data_8 *match_data, const char *path, size_t path_len,
@@ -112,6 +127,14 @@ void location_match_free(struct pcre2_real_match_data_8 *match_data);
 
 /* Whether a peer may publish; unix_peer: it came by a Unix socket, and addr is not read. */
 bool location_allows(const struct location *loc, const struct in6_addr *addr, bool unix_peer);
+
+/*
+ * An address ("::1", "10.1.2.3") or a network ("10.0.0.0/8"). 0, or -1 with what it
+ * must be in error.
+ */
+int network_parse(const char *text, struct network *out, char *error, size_t error_size) MUST_CHECK;
+/* As network_parse() reads it; a single address has no prefix length. */
+void network_text(const struct network *network, char text[NETWORK_TEXT_SIZE]);
 
 /*
  * Percent-decodes len bytes of in to out, which has room for as many; returns the
