@@ -1187,14 +1187,19 @@ read_location_type(struct reader *r, yaml_node_t *node, struct location *loc)
 	/* It may be there, but misspelt. */
 	for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
 	     p++) {
-		const char *name;
+		yaml_node_t *name = yaml_document_get_node(r->doc, p->key);
+		const char *text;
 
-		name = scalar(r, yaml_document_get_node(r->doc, p->key), "a key must be a word");
-		if (name == NULL)
+		r->line = node_line(r, name);
+		text = scalar(r, name, "a key must be a word");
+		if (text == NULL)
 			return -1;
-		if (key_find("locations", name, OF_BOTH) == NULL)
-			return fail_unknown(r, "locations", OF_BOTH, name);
+		if (key_find("locations", text, OF_BOTH) == NULL) {
+			path_enter(r, ".%.60s", text);
+			return fail_unknown(r, "locations", OF_BOTH, text);
+		}
 	}
+	r->line = loc->line;
 	return fail(r, "has no type; it must be subscriber or publisher");
 }
 

@@ -1,0 +1,165 @@
+# pushserver: `make demo` to see it, `make test` to test it, `make help` for the rest.
+#
+# One file, not recursive. Flags of the libraries are in build/pkg.mk, made when the
+# libraries are there; `make demo` and `make test` install them first.
+
+VERSION := $(shell cat VERSION)
+CC ?= cc
+PREFIX ?= /usr/local
+DESTDIR ?=
+PYTHON ?= python3
+VENV := .venv
+
+.DEFAULT_GOAL := all
+
+# ---- what it is made of -----------------------------------------------------------
+
+LIBS := libevent_core libevent_pthreads yaml-0.1 libcurl libpcre2-8
+DIRS := base store passthrough relay
+SOURCES := $(foreach d,$(DIRS),$(sort $(wildcard $(d)/*.c)))
+UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_NAMES := $(UNIT_SOURCES:tests/unit/%.c=%)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes \
+    -Wpointer-arith -Wvla -Wundef -Wformat=2
+ifdef CI
+WARNINGS += -Werror
+endif
+CPPFLAGS += -I. -D_GNU_SOURCE -DPUSHSERVER_VERSION='"$(VERSION)"'
+CFLAGS ?= -O2 -g
+ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -fno-strict-aliasing -pthread $(PKG_CFLAGS)
+HARDENING := -fstack-protector-strong -fPIE
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LINK = -pthread $(LDFLAGS)
+LINK_LIBS = -lhttp_parser $(PKG_LIBS)
+
+# ---- the daemon -------------------------------------------------------------------
+
+OBJECTS := $(SOURCES:%.c=build/obj/%.o)
+ASAN_OBJECTS := $(SOURCES:%.c=build/asan/obj/%.o)
+DAEMON_IN_PACKAGE := django_pushserver/pushserver/bin/pushserver
+
+.PHONY: all run demo test unit relay-test django-test js-test browser-test asan lint format \
+    install clean help
+all: build/pushserver $(DAEMON_IN_PACKAGE)
+
+build/pushserver: $(OBJECTS)
+	$(CC) -pie -Wl,-z,relro,-z,now $(LINK) -o $@ $(OBJECTS) $(LINK_LIBS)
+
+$(DAEMON_IN_PACKAGE): build/pushserver
+	@mkdir -p $(@D)
+	cp $< $@.new && mv $@.new $@
+
+build/obj/%.o: %.c VERSION Makefile build/pkg.mk
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(HARDENING) -D_FORTIFY_SOURCE=2 -MMD -MP -c -o $@ $<
+
+# For the tests: with AddressSanitizer and UndefinedBehaviorSanitizer.
+asan: build/asan/pushserver
+build/asan/pushserver: $(ASAN_OBJECTS)
+	$(CC) $(SANITIZE) $(LINK) -o $@ $(ASAN_OBJECTS) $(LINK_LIBS)
+
+build/asan/obj/%.o: %.c VERSION Makefile build/pkg.mk
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
+
+build/asan/unit/%: build/asan/obj/tests/unit/%.o $(filter-out %/relay/main.o,$(ASAN_OBJECTS))
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZE) $(LINK) -o $@ $^ $(LINK_LIBS) -lcmocka
+
+-include $(OBJECTS:.o=.d) $(ASAN_OBJECTS:.o=.d) $(UNIT_NAMES:%=build/asan/obj/tests/unit/%.d)
+.SECONDARY:
+
+# The libraries' flags. Goals that promise the set-up install what is missing first.
+ifneq (,$(filter-out clean help format,$(or $(MAKECMDGOALS),all)))
+include build/pkg.mk
+endif
+ifneq (,$(filter test,$(MAKECMDGOALS)))
+build/pkg.mk: build/stamps/test
+else ifneq (,$(filter demo,$(MAKECMDGOALS)))
+build/pkg.mk: build/stamps/demo
+endif
+build/pkg.mk: Makefile scripts/setup.sh
+	@mkdir -p $(@D)
+	@scripts/setup.sh check-libraries $(LIBS)
+	@echo "PKG_CFLAGS := $$(pkg-config --cflags $(LIBS))" > $@.new
+	@echo "PKG_LIBS := $$(pkg-config --libs $(LIBS))" >> $@.new
+	@mv $@.new $@
+
+# ---- set-up: once, again only when what it installs has changed -------------------
+
+build/stamps/demo: scripts/setup.sh pyproject.toml
+	@mkdir -p $(@D)
+	PYTHON=$(PYTHON) scripts/setup.sh demo
+	@touch $@
+
+build/stamps/test: scripts/setup.sh pyproject.toml tests/requirements.txt package-lock.json
+	@mkdir -p $(@D)
+	PYTHON=$(PYTHON) scripts/setup.sh test
+	@touch $@ build/stamps/demo
+
+# ---- run --------------------------------------------------------------------------
+
+run: all
+	build/pushserver -c config/pushserver.yaml
+
+demo: all build/stamps/demo
+	exec $(VENV)/bin/python examples/django/demo.py
+
+# ---- test -------------------------------------------------------------------------
+
+test: unit relay-test django-test js-test browser-test
+	@echo "all tests passed"
+
+# Leaks are errors as well; a report ends the program, so that no test passes over it.
+ASAN_ENV := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 \
+    UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+PYTEST = $(VENV)/bin/python -W error -m pytest -q
+
+unit: $(UNIT_NAMES:%=build/asan/unit/%)
+	@set -e; for t in $^; do echo "== $$t"; $(ASAN_ENV) $$t; done
+
+relay-test: build/asan/pushserver
+	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver $(PYTEST) tests/relay
+
+django-test: all
+	$(PYTEST) tests/django
+
+js-test: all
+	npm run --silent check
+	npm run --silent test
+
+browser-test: all
+	node --test tests/browser/*.test.mjs
+
+# ---- form -------------------------------------------------------------------------
+
+C_FILES = $(foreach d,$(DIRS) tests/unit,$(wildcard $(d)/*.[ch]))
+
+lint:
+	clang-format --dry-run -Werror $(C_FILES)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format:
+	clang-format -i $(C_FILES)
+
+# ---- install ----------------------------------------------------------------------
+
+install: build/pushserver
+	install -D -m 755 build/pushserver $(DESTDIR)$(PREFIX)/bin/pushserver
+	install -D -m 644 config/pushserver.yaml $(DESTDIR)/etc/pushserver/pushserver.yaml
+	install -D -m 644 docs/pushserver.8 $(DESTDIR)$(PREFIX)/share/man/man8/pushserver.8
+	install -D -m 644 docs/pushserver.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/pushserver.yaml.5
+
+clean:
+	rm -rf build $(DAEMON_IN_PACKAGE)
+
+help:
+	@echo "make          build build/pushserver"
+	@echo "make demo     set up, and run the relay and the Django example"
+	@echo "make test     set up, and run every test"
+	@echo "make run      run the relay with config/pushserver.yaml"
+	@echo "make install  to PREFIX (/usr/local), below DESTDIR"
+	@echo "make lint, make format, make asan, make clean"

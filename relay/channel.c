@@ -1,0 +1,219 @@
+#include "relay/channel.h"
+
+#include "base/clock.h"
+#include "relay/publisher.h"
+#include "relay/relay.h"
+#include "relay/render.h"
+#include "relay/subscriber.h"
+#include "relay/worker.h"
+
+#include <stdlib.h>
+
+/*
+ * Waiters served in one turn of the loop: about a millisecond of sends, so that
+ * publishers and new connections get their turn in between.
+ */
+#define WAITERS_PER_TURN 256
+
+/* A long-polling client is back within milliseconds; its channel is kept for these. */
+#define IDLE_MS 5000
+
+int
+channels_init(struct channels *c, unsigned n_stores)
+{
+	list_init(&c->idle);
+	list_init(&c->walk.todo);
+	c->tables = calloc(n_stores, sizeof(*c->tables));
+	if (c->tables == NULL)
+		return -1;
+	for (c->n_tables = 0; c->n_tables < n_stores; c->n_tables++)
+		if (table_init(&c->tables[c->n_tables]) < 0)
+			return -1;
+	return 0;
+}
+
+static void
+free_channel(struct channels *c, struct channel *ch)
+{
+	list_remove(&ch->idle);
+	table_remove(&c->tables[ch->store->index], &ch->entry);
+	if (ch->watched)
+		store_unwatch(ch->store, &ch->watch);
+	channel_id_unref(ch->id);
+	free(ch);
+}
+
+void
+channels_reset(struct channels *c)
+{
+	while (!list_empty(&c->idle))
+		free_channel(c, CONTAINER_OF(c->idle.next, struct channel, idle));
+	for (unsigned i = 0; i < c->n_tables; i++)
+		table_reset(&c->tables[i]);
+	free(c->tables);
+}
+
+void
+channels_sweep(struct channels *c)
+{
+	while (!list_empty(&c->idle)) {
+		struct channel *ch = CONTAINER_OF(c->idle.next, struct channel, idle);
+
+		if (clock_ms() - ch->idle_ms < IDLE_MS)
+			break;
+		free_channel(c, ch);
+	}
+}
+
+static struct channel *
+find(struct channels *c, const struct store *store, const struct channel_key *key)
+{
+	struct table_entry *e =
+	    table_find(&c->tables[store->index], key->hash, key->bytes, key->len);
+
+	return e == NULL ? NULL : CONTAINER_OF(e, struct channel, entry);
+}
+
+struct channel *
+channel_use(struct worker *w, struct store *store, const struct channel_key *key)
+{
+	struct channels *c = &w->channels;
+	struct channel *ch = find(c, store, key);
+
+	if (ch == NULL) {
+		ch = calloc(1, sizeof(*ch));
+		if (ch == NULL)
+			return NULL;
+		ch->id = channel_id_new(key);
+		if (ch->id == NULL) {
+			free(ch);
+			return NULL;
+		}
+		ch->store = store;
+		ch->watch.mailbox = w->mailbox;
+		list_init(&ch->waiters);
+		ch->entry.hash = key->hash;
+		ch->entry.key = ch->id->bytes;
+		ch->entry.key_len = key->len;
+		table_add(&c->tables[store->index], &ch->entry);
+	}
+	list_remove(&ch->idle);
+	ch->users++;
+	return ch;
+}
+
+void
+channel_unuse(struct worker *w, struct channel *ch)
+{
+	if (--ch->users > 0)
+		return;
+	/* What nobody waited in was only asked for; and a channel that lives by its waiters
+	 * ends with the last of them, now. */
+	if (!ch->watched || ch->transient) {
+		free_channel(&w->channels, ch);
+		return;
+	}
+	ch->idle_ms = clock_ms();
+	list_append(&w->channels.idle, &ch->idle);
+}
+
+void
+channel_join(struct channel *ch, struct subscriber *sub)
+{
+	ch->watched = true;
+	list_append(&ch->waiters, &sub->waiter);
+}
+
+void
+channel_leave(struct channel *ch, struct subscriber *sub)
+{
+	list_remove(&sub->waiter);
+	store_leave(&ch->watch, clock_ms());
+}
+
+/* Gives a waiter what the note is about; true if it was sent. */
+static bool
+serve(struct subscriber *sub, const struct store_note *note, struct render_cache *cache)
+{
+	if (note->note.kind == NOTE_DROPPED) {
+		subscriber_refuse(sub, 410, "the channel was deleted");
+		return true;
+	}
+	return subscriber_deliver(sub, note->msg, cache);
+}
+
+/* Serves the waiters of a walk; false if the slice was used up. */
+static bool
+walk_on(struct channels *c, const struct store_note *note)
+{
+	struct walk *walk = &c->walk;
+	struct render_cache cache = {.msg = NULL};
+	int served = 0;
+
+	while (!list_empty(&walk->todo) && served < WAITERS_PER_TURN) {
+		struct subscriber *sub = CONTAINER_OF(walk->todo.next, struct subscriber, waiter);
+
+		/* Back among the waiters first: from there it leaves as always. Who began to
+		 * wait after this note's id has nothing to do with it. */
+		list_remove(&sub->waiter);
+		list_append(&walk->channel->waiters, &sub->waiter);
+		if (msgid_cmp(sub->position, note->at) >= 0)
+			continue;
+		if (serve(sub, note, &cache))
+			walk->sent = true;
+		served++;
+	}
+	render_cache_clear(&cache);
+	return list_empty(&walk->todo);
+}
+
+/* A newer waiter has taken its place, perhaps in another worker. */
+static void
+displace(struct channels *c, const struct store_note *note)
+{
+	struct channel *ch = find(c, note->store, &note->channel->key);
+
+	if (ch == NULL)
+		return;
+	LIST_EACH (l, &ch->waiters) {
+		struct subscriber *sub = CONTAINER_OF(l, struct subscriber, waiter);
+
+		if (sub->ticket == note->ticket) {
+			subscriber_refuse(sub, 409, "a newer subscriber has taken this channel");
+			return;
+		}
+	}
+}
+
+bool
+channel_work_note(struct worker *w, struct note *base)
+{
+	struct channels *c = &w->channels;
+	struct walk *walk = &c->walk;
+	struct store_note *note = CONTAINER_OF(base, struct store_note, note);
+
+	if (base->kind == NOTE_DISPLACED) {
+		displace(c, note);
+		store_note_free(note);
+		return true;
+	}
+	if (walk->note == NULL) {
+		walk->channel = find(c, note->store, &note->channel->key);
+		walk->note = base;
+		walk->sent = false;
+		if (walk->channel != NULL) {
+			/* Counted, so that it does not go with its last waiter. */
+			list_remove(&walk->channel->idle);
+			walk->channel->users++;
+			list_move_all(&walk->todo, &walk->channel->waiters);
+		}
+	}
+	if (!walk_on(c, note))
+		return false;
+	walk->note = NULL;
+	if (walk->channel != NULL)
+		channel_unuse(w, walk->channel);
+	publisher_tell(w, note->reply, walk->sent);
+	store_note_free(note);
+	return true;
+}

@@ -1,0 +1,74 @@
+/*
+ * channel.h - one worker's waiters by channel: join, leave, deliver, end.
+ *
+ * A worker keeps a struct channel for what its own subscribers wait for. It hears of
+ * what happens in a channel by the store's notes, and works them strictly in order: a
+ * long walk is cut into slices, and finished before the next note begins.
+ */
+#ifndef RELAY_CHANNEL_H
+#define RELAY_CHANNEL_H
+
+#include "base/attr.h"
+#include "base/list.h"
+#include "base/table.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct subscriber;
+struct worker;
+
+struct channel {
+	struct table_entry entry; /* in struct channels, of its store */
+	struct channel_id *id;    /* counted */
+	struct store *store;
+	struct store_watch watch;
+	struct link waiters; /* struct subscriber.waiter */
+	unsigned users;      /* waiters, pending store calls, and a walk */
+	bool watched;        /* a store_next() with the watch has been waiting */
+	bool transient;      /* lives only by its waiters: unwatch with the last one */
+	struct link idle;    /* struct channels.idle, while there are no users */
+	uint64_t idle_ms;
+};
+
+/* What a delivery that was cut into slices still has before it. */
+struct walk {
+	struct note *note; /* the note at hand; NULL: none is under way */
+	struct channel *channel;
+	struct link todo; /* waiters not looked at yet */
+	bool sent;        /* to one at least */
+};
+
+struct channels {
+	struct table *tables; /* one a store */
+	unsigned n_tables;
+	struct link idle; /* the longest idle first */
+	struct walk walk;
+};
+
+int channels_init(struct channels *c, unsigned n_stores) MUST_CHECK;
+/* Unwatches and frees all; no subscriber may be left. */
+void channels_reset(struct channels *c);
+/* Once a second: lets go of those that have been idle for some seconds. */
+void channels_sweep(struct channels *c);
+
+/*
+ * The worker's channel for a key, made if needed, counted as used once more (give back
+ * with channel_unuse()). NULL when out of memory.
+ */
+struct channel *channel_use(struct worker *w, struct store *store, const struct channel_key *key);
+void channel_unuse(struct worker *w, struct channel *ch);
+
+/* A subscriber that the store has counted begins to wait; and ends to. */
+void channel_join(struct channel *ch, struct subscriber *sub);
+void channel_leave(struct channel *ch, struct subscriber *sub);
+
+/*
+ * Works a note of the store: NOTE_APPENDED, NOTE_DROPPED, NOTE_DISPLACED. False if the
+ * slice was used up: to be called again with the same note. Frees it when done.
+ */
+bool channel_work_note(struct worker *w, struct note *note);
+
+#endif

@@ -1,0 +1,133 @@
+/*
+ * conn.h - one client connection: its states, reading, writing, closing.
+ *
+ * A connection lives and dies in one worker. Its state and the list it is on are one
+ * thing, changed in conn_set_state() alone. One raw event, registered once and
+ * edge-triggered, serves it for life.
+ */
+#ifndef RELAY_CONN_H
+#define RELAY_CONN_H
+
+#include "base/attr.h"
+#include "base/list.h"
+#include "relay/bytes.h"
+#include "relay/wheel.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct notices;
+struct publication;
+struct request;
+struct subscriber;
+struct text;
+struct worker;
+
+/* Each is a list of its worker: worker->conns[state]. */
+enum conn_state {
+	CONN_READING,   /* a request is read, or awaited */
+	CONN_ANSWERING, /* publisher or subscriber: the store or workers are to be heard */
+	CONN_WAITING,   /* a subscriber is held; it is on its channel's list too */
+	CONN_SENDING,   /* the socket took only a part of an answer: struct conn.out */
+	CONN_LINGERING, /* FIN is sent; what still comes is read and dropped */
+	CONN_CLOSED,    /* waits to be freed */
+};
+#define CONN_STATES 6
+
+/* Bytes of pipelined requests that came behind one that is not answered yet. */
+struct backlog {
+	size_t len;
+	char data[];
+};
+
+/*
+ * At most 256 bytes (checked in conn.c): this is what an idle subscriber costs, with
+ * its struct subscriber. What is not idle state hangs on pointers.
+ */
+struct conn {
+	struct event event;
+	struct link link;         /* worker->conns[state] */
+	struct wheel_entry timer; /* what its end means depends on the state */
+	struct worker *worker;
+	struct request *request; /* one that has come in part, or whose store call is pending */
+	struct bytes *out;       /* CONN_SENDING: what is left is from out_at on */
+	uint32_t out_at;
+	uint32_t number; /* in the log */
+	struct backlog *backlog;
+	struct conn *resume_next; /* on the worker's list of those to go on: in_resume */
+	union {
+		/* Of the request at hand; NULL between requests. */
+		struct subscriber *subscriber; /* where is_subscriber */
+		struct publication *publication;
+	};
+	struct notices *notices; /* what Django is told of it; NULL where nothing was */
+	struct in6_addr peer;      /* IPv4 as ::ffff:a.b.c.d */
+	uint16_t peer_port;
+	uint8_t state;
+	bool is_subscriber : 1;
+	bool unix_peer : 1;
+	bool in_process : 1;  /* conn_process() is on the stack: it goes on by itself */
+	bool in_resume : 1;
+	bool unread : 1;      /* the socket may hold more: no new edge will tell */
+	bool peer_done : 1;   /* FIN has come */
+	bool close_after : 1; /* the answer at hand is the last */
+	bool http10 : 1;      /* of the request at hand */
+	bool head_only : 1;   /* HEAD: no body in the answer */
+};
+
+/* An answer that is not a message. */
+struct answer {
+	unsigned status;
+	const char *fields; /* ready header lines; NULL with fields_len 0 */
+	size_t fields_len;
+	const char *type; /* of body */
+	const char *body; /* NULL: no body and no Content-Length where the status has none */
+	size_t body_len;
+};
+
+/* Takes fd, which is non-blocking. NULL, and fd closed, when out of memory. */
+struct conn *conn_new(struct worker *w, int fd, const struct sockaddr *peer);
+
+/* Changes state and list. */
+void conn_set_state(struct conn *conn, enum conn_state state);
+
+/* Renders and sends an answer; the exchange at hand is over with it. */
+void conn_answer(struct conn *conn, const struct answer *answer);
+/* The same with a sentence as its body. */
+void conn_answer_text(struct conn *conn, unsigned status, const char *fields, size_t fields_len,
+    const char *why);
+/*
+ * Sends shared bytes, borrowed, as the answer. False if the socket refused them: the
+ * connection is closed then.
+ */
+bool conn_send(struct conn *conn, struct bytes *bytes);
+/* Sends an interim answer, such as 100 Continue, without ending the exchange. */
+void conn_send_interim(struct conn *conn, const char *text, size_t len);
+
+/* The request's store call is pending: keep what it was parsed from. */
+int conn_keep_request(struct conn *conn, struct request *req) MUST_CHECK;
+void conn_forget_request(struct conn *conn);
+
+/* What was pending is over: take up the next request. */
+void conn_next(struct conn *conn);
+
+/* Ends it from anywhere, even twice; the memory goes later. reason is for the log. */
+void conn_close(struct conn *conn, const char *reason);
+
+/* The wheel's: the deadline of its state has passed. */
+void conn_timed_out(struct conn *conn);
+/* The worker's: goes on where it had stopped before the socket was empty. */
+void conn_resume(struct conn *conn);
+/* The relay ends: idle ones are closed, others answer with Connection: close. */
+void conn_drain(struct conn *conn);
+/* Frees it; the worker's reaper alone calls this. */
+void conn_free(struct conn *conn);
+
+/* "127.0.0.1:5555" or "unix", for the log. size is CONN_PEER_SIZE. */
+#define CONN_PEER_SIZE (INET6_ADDRSTRLEN + 8)
+const char *conn_peer(const struct conn *conn, char *buf, size_t size);
+
+#endif

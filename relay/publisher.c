@@ -1,0 +1,238 @@
+#include "relay/publisher.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "relay/config.h"
+#include "relay/conn.h"
+#include "relay/request.h"
+#include "relay/response.h"
+#include "relay/route.h"
+#include "relay/worker.h"
+
+#include <stdlib.h>
+
+#define FIELDS_SIZE 4096
+
+static void
+release(struct publication *pub)
+{
+	message_unref(pub->msg);
+	free(pub);
+}
+
+/* A status with a sentence. */
+static void
+refuse(struct publication *pub, unsigned status, const char *why)
+{
+	char fields[FIELDS_SIZE];
+	struct text t = text_in(fields, sizeof(fields));
+
+	response_cors(&t, &pub->loc->cors, pub->cors_block, NULL);
+	pub->answered = true;
+	conn_answer_text(pub->conn, status, fields, text_len(&t), why);
+}
+
+static void
+answer_info(struct publication *pub, unsigned status)
+{
+	char fields[FIELDS_SIZE], body[INFO_TEXT_MAX];
+	struct text t = text_in(fields, sizeof(fields));
+	struct text b = text_in(body, sizeof(body));
+	struct answer answer = {
+	    .status = status,
+	    .fields = fields,
+	    .type = info_content_type(pub->format),
+	    .body = body,
+	};
+
+	response_cors(&t, &pub->loc->cors, pub->cors_block, "Accept");
+	info_write(&b, pub->format, &pub->info);
+	answer.fields_len = text_len(&t);
+	answer.body_len = text_len(&b);
+	pub->answered = true;
+	conn_answer(pub->conn, &answer);
+}
+
+/* All that was to be heard is heard, and answered. */
+static void
+finish(struct publication *pub)
+{
+	struct conn *conn = pub->conn;
+
+	if (conn != NULL) {
+		conn->publication = NULL;
+		/* Where the socket is full, what follows the sending takes it up. */
+		if (conn->state == CONN_ANSWERING)
+			conn_next(conn);
+	}
+	release(pub);
+}
+
+void
+publisher_heard(struct publication *pub, bool sent)
+{
+	pub->outstanding--;
+	pub->sent |= sent;
+	if (pub->conn != NULL && !pub->answered) {
+		if (pub->method == METHOD_POST && pub->sent)
+			answer_info(pub, 201);
+		else if (pub->outstanding == 0)
+			answer_info(pub, pub->method == METHOD_POST ? 202 : 200);
+	}
+	if (pub->outstanding == 0)
+		finish(pub);
+}
+
+void
+publisher_tell(struct worker *w, struct publication *pub, bool sent)
+{
+	struct reply_note *note;
+
+	if (pub == NULL)
+		return;
+	if (pub->worker == w) {
+		publisher_heard(pub, sent);
+		return;
+	}
+	note = malloc(sizeof(*note));
+	if (note == NULL) {
+		log_errorx("out of memory: a publisher will not be answered");
+		return;
+	}
+	*note = (struct reply_note){
+	    .note = {.kind = NOTE_ANSWERED}, .publication = pub, .sent = sent};
+	mailbox_post(pub->worker->mailbox, &note->note);
+	mailbox_wake(pub->worker->mailbox);
+}
+
+void
+publisher_end(struct conn *conn)
+{
+	struct publication *pub = conn->publication;
+
+	conn->publication = NULL;
+	pub->conn = NULL;
+	if (pub->pending != NULL) {
+		store_cancel(pub->store, pub->pending);
+		release(pub);
+	} else if (pub->outstanding == 0) {
+		/* conn_answer() found the peer gone; its caller still holds pub and
+		 * finishes it. */
+		pub->answered = true;
+	}
+}
+
+/* The store's answer. The publication ends here, unless workers are to be heard. */
+static void
+on_answer(struct publication *pub, enum store_answer answer, const struct store_result *result)
+{
+	message_unref(pub->msg);
+	pub->msg = NULL;
+	pub->info = result->info;
+	if (answer == STORE_FAILED) {
+		refuse(pub, 503, "the store cannot be reached");
+		finish(pub);
+		return;
+	}
+	switch (result->status) {
+	case STORE_OK:
+		break;
+	case STORE_NO_CHANNEL:
+		refuse(pub, 404, "there is no such channel");
+		finish(pub);
+		return;
+	case STORE_TOO_LARGE:
+		refuse(pub, 413, "the message alone is larger than the store's max_memory");
+		finish(pub);
+		return;
+	case STORE_NO_ROOM:
+		refuse(pub, 507, "the store is full (see max_memory)");
+		finish(pub);
+		return;
+	case STORE_NOTHING_NEWER:
+	case STORE_CONFLICT:
+		/* answers to subscribers */
+		refuse(pub, 500, "the store gave no sense");
+		finish(pub);
+		return;
+	}
+	pub->outstanding = result->notes;
+	if (pub->outstanding > 0) {
+		conn_set_state(pub->conn, CONN_ANSWERING);
+		wheel_clear(&pub->conn->timer);
+		return;
+	}
+	answer_info(pub, pub->method == METHOD_POST ? 202 : 200);
+	finish(pub);
+}
+
+static void
+on_store(void *arg, enum store_answer answer, struct store_result *result)
+{
+	struct publication *pub = arg;
+
+	pub->pending = NULL;
+	on_answer(pub, answer, result);
+}
+
+static enum store_answer
+ask_store(struct publication *pub, struct request *req, const struct route *route,
+    struct store_result *result)
+{
+	struct slice type, body;
+	unsigned flags = 0;
+
+	switch (pub->method) {
+	case METHOD_GET:
+		return store_info(route->store, &route->key, result, on_store, pub, &pub->pending);
+	case METHOD_PUT:
+		return store_create(
+		    route->store, &route->key, result, on_store, pub, &pub->pending);
+	case METHOD_DELETE:
+		return store_drop(
+		    route->store, &route->key, pub, result, on_store, pub, &pub->pending);
+	default:
+		break;
+	}
+	type = request_header(req, HEADER_CONTENT_TYPE);
+	body = request_body(req);
+	/* An empty Content-Type says no more than none. */
+	pub->msg = message_new(type.len > 0 ? type.p : NULL, type.len, body.p, body.len);
+	if (pub->msg == NULL)
+		return STORE_FAILED;
+	if (route->loc->create_on_post)
+		flags |= STORE_APPEND_CREATE;
+	if (route->loc->store_messages)
+		flags |= STORE_APPEND_KEEP;
+	return store_append(
+	    route->store, &route->key, pub->msg, flags, pub, result, on_store, pub, &pub->pending);
+}
+
+void
+publisher_request(struct conn *conn, struct request *req, const struct route *route)
+{
+	struct slice accept = request_header(req, HEADER_ACCEPT);
+	struct publication *pub = calloc(1, sizeof(*pub));
+	struct store_result result = {.status = STORE_OK};
+	enum store_answer answer;
+
+	if (pub == NULL) {
+		conn_close(conn, "out of memory");
+		return;
+	}
+	pub->worker = conn->worker;
+	pub->conn = conn;
+	pub->store = route->store;
+	pub->loc = route->loc;
+	pub->method = request_method(req);
+	pub->cors_block = route->cors_block;
+	pub->format = info_negotiate(accept.p, accept.len);
+	conn->publication = pub;
+	answer = ask_store(pub, req, route, &result);
+	if (answer == STORE_PENDING) {
+		conn_set_state(conn, CONN_ANSWERING);
+		wheel_clear(&conn->timer);
+		return;
+	}
+	on_answer(pub, answer, &result);
+}

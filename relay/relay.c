@@ -1,0 +1,332 @@
+#include "relay/relay.h"
+
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "base/table.h"
+#include "passthrough/passthrough.h"
+#include "relay/config.h"
+#include "relay/listener.h"
+#include "relay/location.h"
+#include "relay/worker.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* Descriptors kept back from clients: the log, event loops, notices, listening. */
+#define RESERVED_FDS 64
+
+/* Signals that drain the relay. */
+static const int drain_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+struct signals {
+	struct relay *relay;
+	struct event *events[ARRAY_LEN(drain_signals)];
+	struct event *deadline;
+	bool draining;
+};
+
+static void
+tell_all(struct relay *relay, enum note_kind kind)
+{
+	for (unsigned i = 0; i < relay->n_workers; i++) {
+		struct mailbox *mailbox = relay->workers[i]->mailbox;
+		struct note *note = malloc(sizeof(*note));
+
+		if (note == NULL) {
+			log_errorx("out of memory: ending at once");
+			_exit(RELAY_EXIT_START);
+		}
+		note->kind = kind;
+		mailbox_post(mailbox, note);
+		mailbox_wake(mailbox);
+	}
+}
+
+void
+relay_worker_drained(struct relay *relay)
+{
+	if (atomic_fetch_sub(&relay->draining_workers, 1) == 1)
+		tell_all(relay, NOTE_STOP);
+}
+
+static void
+on_drain_deadline(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
+{
+	struct signals *signals = arg;
+
+	log_warnx("the drain takes too long: what is left is given up");
+	tell_all(signals->relay, NOTE_STOP);
+}
+
+static void
+on_drain_signal(evutil_socket_t signal_number, UNUSED short what, void *arg)
+{
+	const struct timeval deadline = {RELAY_DRAIN_MS / 1000, RELAY_DRAIN_MS % 1000 * 1000};
+	struct signals *signals = arg;
+
+	if (signals->draining)
+		return; /* it ends within seconds anyway */
+	signals->draining = true;
+	log_info("%s: draining", strsignal((int)signal_number));
+	evtimer_add(signals->deadline, &deadline);
+	tell_all(signals->relay, NOTE_DRAIN);
+}
+
+static int
+signals_init(struct signals *signals, struct relay *relay)
+{
+	struct event_base *base = relay->workers[0]->base;
+
+	*signals = (struct signals){.relay = relay};
+	signals->deadline = evtimer_new(base, on_drain_deadline, signals);
+	if (signals->deadline == NULL)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(drain_signals); i++) {
+		signals->events[i] = evsignal_new(base, drain_signals[i], on_drain_signal, signals);
+		if (signals->events[i] == NULL || event_add(signals->events[i], NULL) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void
+signals_reset(struct signals *signals)
+{
+	for (size_t i = 0; i < ARRAY_LEN(drain_signals); i++)
+		if (signals->events[i] != NULL)
+			event_free(signals->events[i]);
+	if (signals->deadline != NULL)
+		event_free(signals->deadline);
+}
+
+/* As many descriptors as we may have; returns how many. */
+static rlim_t
+raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
+	if (limit.rlim_cur < limit.rlim_max) {
+		struct rlimit raised = {limit.rlim_max, limit.rlim_max};
+
+		if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+			return raised.rlim_cur;
+		log_warn("cannot raise the limit of descriptors from %llu",
+		    (unsigned long long)limit.rlim_cur);
+	}
+	return limit.rlim_cur;
+}
+
+static void
+share_connections(struct relay *relay)
+{
+	const rlim_t fds = raise_descriptor_limit();
+	const unsigned wanted = relay->config->limits.connections;
+	unsigned all = fds > 0x7fffffff ? 0x7fffffff : (unsigned)fds;
+
+	/* Half for clients at least, where there are very few. */
+	all = all > 2 * RESERVED_FDS ? all - RESERVED_FDS : all / 2;
+	if (wanted > 0 && wanted < all)
+		all = wanted;
+	else if (wanted > all)
+		log_warnx("limits.connections is %u, but the limit of descriptors allows %u",
+		    wanted, all);
+	/*
+	 * Where the configuration names no number, the kernel's is the limit: it spreads
+	 * connections over the workers by chance, so no worker may be held to its share.
+	 */
+	relay->conns_per_worker = wanted == 0 ? all : all / relay->n_workers;
+	if (relay->conns_per_worker == 0)
+		relay->conns_per_worker = 1;
+}
+
+static int
+open_stores(struct relay *relay)
+{
+	const struct config *config = relay->config;
+
+	relay->stores = calloc(config->n_stores, sizeof(*relay->stores));
+	if (relay->stores == NULL)
+		return -1;
+	for (size_t i = 0; i < config->n_stores; i++) {
+		const struct config_store *s = &config->stores[i];
+		const struct retention retention = {
+		    .min_messages = s->min_messages,
+		    .max_messages = s->max_messages,
+		    .age_ms = s->message_timeout_ms,
+		    .channel_ms = s->channel_timeout_ms,
+		    .max_memory = s->max_memory,
+		};
+
+		relay->stores[i] = store_open(s->type, (unsigned)i, &retention);
+		if (relay->stores[i] == NULL)
+			return -1;
+		relay->n_stores++;
+	}
+	return 0;
+}
+
+static int
+make_workers(struct relay *relay)
+{
+	const unsigned n = relay->config->workers;
+
+	relay->workers = calloc(n, sizeof(struct worker *));
+	if (relay->workers == NULL)
+		return -1;
+	relay->n_workers = n;
+	atomic_init(&relay->draining_workers, n);
+	for (unsigned i = 0; i < n; i++) {
+		relay->workers[i] = worker_new(relay, i);
+		if (relay->workers[i] == NULL)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+listen_all(struct relay *relay, const struct bound *bound, unsigned n_bound)
+{
+	for (unsigned i = relay->n_workers; i-- > 0;) {
+		/* The first worker last: it logs that we are ready. */
+		relay->workers[i]->listener = listener_new(relay->workers[i], bound, n_bound);
+		if (relay->workers[i]->listener == NULL)
+			return -1;
+	}
+	return 0;
+}
+
+static void *
+run_worker(void *arg)
+{
+	worker_run(arg);
+	return NULL;
+}
+
+/* Runs all workers, the first in this thread, until they stop. */
+static int
+run_workers(struct relay *relay)
+{
+	const unsigned n = relay->n_workers;
+	pthread_t *threads = calloc(n, sizeof(*threads));
+	unsigned started = 1;
+	sigset_t all, before;
+	int error = 0;
+
+	if (threads == NULL)
+		return -1;
+	/* Signals are the first worker's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	for (; started < n; started++) {
+		error = pthread_create(&threads[started], NULL, run_worker, relay->workers[started]);
+		if (error != 0)
+			break;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error == 0) {
+		worker_run(relay->workers[0]);
+	} else {
+		errno = error;
+		log_error("cannot start worker %u", started);
+		tell_all(relay, NOTE_STOP);
+	}
+	for (unsigned i = 1; i < started; i++)
+		pthread_join(threads[i], NULL);
+	free(threads);
+	return error == 0 ? 0 : -1;
+}
+
+static void
+relay_reset(struct relay *relay)
+{
+	uint64_t failed = 0;
+
+	for (unsigned i = 0; i < relay->n_workers; i++) {
+		struct worker *w = relay->workers[i];
+
+		if (w != NULL && w->passthrough != NULL)
+			failed += passthrough_pending(w->passthrough);
+	}
+	if (failed > 0)
+		log_warnx("%llu notices were not sent", (unsigned long long)failed);
+	/* Workers unwatch the stores' channels, so these end last. */
+	for (unsigned i = 0; i < relay->n_workers; i++)
+		worker_free(relay->workers[i]);
+	for (unsigned i = 0; i < relay->n_stores; i++)
+		store_close(relay->stores[i]);
+	free(relay->workers);
+	free(relay->stores);
+	free((void *)relay->foreign_origins);
+}
+
+enum relay_exit
+relay_run(struct config *config)
+{
+	struct relay relay = {.config = config};
+	struct bound *bound = calloc(config->n_listens, sizeof(*bound));
+	struct signals signals = {.relay = NULL};
+	enum relay_exit status = RELAY_EXIT_START;
+	unsigned n_bound = 0;
+
+	signal(SIGPIPE, SIG_IGN);
+	relay.foreign_origins = calloc(config->n_locations, sizeof(*relay.foreign_origins));
+	if (bound == NULL || relay.foreign_origins == NULL) {
+		log_error("cannot start");
+		goto out;
+	}
+	if (table_seed() < 0 || passthrough_global_init() < 0) {
+		log_error("cannot start");
+		goto out;
+	}
+	for (; n_bound < config->n_listens; n_bound++) {
+		if (listener_bind(&config->listens[n_bound], &bound[n_bound]) < 0) {
+			status = RELAY_EXIT_BIND;
+			goto out;
+		}
+	}
+	if (open_stores(&relay) < 0 || make_workers(&relay) < 0)
+		goto out;
+	share_connections(&relay);
+	if (signals_init(&signals, &relay) < 0) {
+		log_error("cannot catch signals");
+		goto out;
+	}
+	if (listen_all(&relay, bound, n_bound) < 0) {
+		status = RELAY_EXIT_BIND;
+		goto out;
+	}
+	if (run_workers(&relay) == 0) {
+		status = RELAY_EXIT_OK;
+		log_info("ended");
+	}
+out:
+	signals_reset(&signals);
+	relay_reset(&relay);
+	while (n_bound-- > 0)
+		listener_unbind(&bound[n_bound]);
+	free(bound);
+	return status;
+}
+
+void
+relay_foreign_origin(
+    struct relay *relay, const struct location *loc, const char *origin, size_t len)
+{
+	const uint64_t before = atomic_fetch_add_explicit(
+	    &relay->foreign_origins[loc->index], 1, memory_order_relaxed);
+
+	if (before > 0)
+		return;
+	log_warnx("location at line %u (%s): origin %.*s is not allowed, allow_origin is %s; "
+		  "further ones are counted",
+	    loc->line, loc->url != NULL ? loc->url : loc->prefix, (int)len, origin,
+	    loc->cors.n_origins == 0 ? "not set" : loc->cors.origins[0]);
+}

@@ -1,0 +1,59 @@
+/*
+ * relay.h - the relay as a whole: configuration, stores, workers; start, drain, stop.
+ *
+ * All state hangs from struct relay, so that two fit into one process.
+ */
+#ifndef RELAY_RELAY_H
+#define RELAY_RELAY_H
+
+#include "base/attr.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config;
+struct location;
+struct store;
+struct worker;
+
+struct relay {
+	struct config *config;
+	struct store **stores; /* as in config */
+	unsigned n_stores;
+	struct worker **workers; /* the first runs in the main thread */
+	unsigned n_workers;
+	unsigned conns_per_worker; /* each worker's share of limits.connections */
+
+	_Atomic unsigned draining_workers; /* that still have something to end */
+	/* Requests with an Origin that their location does not allow; one a location. */
+	_Atomic uint64_t *foreign_origins;
+};
+
+/* How the process ends (pushserver.8, "EXIT STATUS"). */
+enum relay_exit {
+	RELAY_EXIT_OK = 0,
+	RELAY_EXIT_CONFIG = 1,
+	RELAY_EXIT_USAGE = 2,
+	RELAY_EXIT_BIND = 3,
+	RELAY_EXIT_START = 4,
+};
+
+/*
+ * Runs a relay in the calling thread and as many more as it has workers, until SIGTERM,
+ * SIGINT or SIGHUP, and then drains it. config is borrowed.
+ */
+enum relay_exit relay_run(struct config *config);
+
+/* A worker's: it has nothing left to end. When all say so, all stop. */
+void relay_worker_drained(struct relay *relay);
+
+/* Logs the first of these at each location, and counts. */
+void relay_foreign_origin(
+    struct relay *relay, const struct location *loc, const char *origin, size_t len);
+
+/* Seconds that a drain may take in all (DESIGN: exit within 5). */
+#define RELAY_DRAIN_MS 4700
+
+#endif

@@ -1,0 +1,981 @@
+/*
+ * request.c - the head guard, the chunk guard, and http-parser behind them.
+ *
+ * http-parser as Debian builds it lets pass: blanks in and after header names,
+ * obs-fold, bare LF, chunk data that is not followed by CRLF, `chunked` in HTTP/1.0,
+ * versions 0.9 and 9.9; it refuses a tab after the digits of Content-Length, which RFC
+ * 9110 allows, and methods that it does not know; it ends its work at any Upgrade.
+ * Each is put right here. Two readers of one request must never disagree about where
+ * it ends, or a proxy in front of us can be made to smuggle a second one.
+ */
+#include "relay/request.h"
+
+#include <http_parser.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* More header lines than any client sends; each costs a struct field below. */
+#define FIELDS_MAX 128
+/* Bytes of extensions in chunk sizes and of trailers, together. */
+#define CHUNK_NOISE_MAX 16384
+/* The first line beside its target: a method, two spaces and the version. */
+#define REQUEST_LINE_EXTRA 64
+
+/* Offsets into request.base, so that the head can be moved. */
+struct field {
+	uint32_t name, value;
+	uint32_t name_len, value_len;
+};
+
+enum phase {
+	PHASE_HEAD,
+	PHASE_DECIDE, /* the head is complete, its reader decides on the body */
+	PHASE_BODY,
+	PHASE_DONE,
+	PHASE_BAD,
+};
+
+/* Where in the framing of a chunked body the next byte is (RFC 9112, 7.1). */
+enum chunk_state {
+	CHUNK_SIZE_FIRST, /* at least one digit */
+	CHUNK_SIZE,
+	CHUNK_EXTENSION,
+	CHUNK_SIZE_LF,
+	CHUNK_DATA,
+	CHUNK_DATA_CR,
+	CHUNK_DATA_LF,
+	CHUNK_TRAILER_FIRST, /* at the beginning of a line */
+	CHUNK_TRAILER_NAME,
+	CHUNK_TRAILER_VALUE,
+	CHUNK_TRAILER_LF,
+	CHUNK_END_LF,
+	CHUNK_END,
+};
+
+struct request {
+	http_parser parser;
+	const struct request_limits *limits;
+	enum phase phase;
+	unsigned error;
+	const char *why;
+
+	/* The head: in the reader's buffer, or copied to head. */
+	const char *base;
+	char *head;
+	size_t head_len, head_cap;
+	size_t scanned;    /* bytes known to be whole lines, all but the last CRLF found */
+	size_t line_start; /* of the line at hand */
+	size_t fields_start; /* behind the request line; 0 while that is incomplete */
+
+	enum request_method method;
+	uint32_t target, target_len, path, path_len, query, query_len;
+	bool has_query, http10, keep_alive;
+	uint16_t known[HEADER_COUNT]; /* index of a field + 1; 0: absent */
+	uint32_t twice;               /* bit h: header h came again */
+	struct field fields[FIELDS_MAX];
+	size_t n_fields;
+	bool in_value; /* http-parser's last callback was for a value */
+
+	bool chunked;
+	int64_t content_length; /* -1: not given */
+	uint64_t body_left;     /* of Content-Length */
+	enum chunk_state chunk;
+	uint64_t chunk_left;
+	size_t chunk_noise;
+	bool keep_body;
+	uint64_t body_max, body_seen;
+	const char *body; /* in the reader's buffer or in body_buf */
+	char *body_buf;
+	size_t body_len, body_cap;
+};
+
+static const struct {
+	const char *name;
+	enum request_header header;
+} known_headers[] = {
+    {"Accept", HEADER_ACCEPT},
+    {"Content-Length", HEADER_CONTENT_LENGTH},
+    {"Content-Type", HEADER_CONTENT_TYPE},
+    {"Expect", HEADER_EXPECT},
+    {"Host", HEADER_HOST},
+    {"If-Modified-Since", HEADER_IF_MODIFIED_SINCE},
+    {"If-None-Match", HEADER_IF_NONE_MATCH},
+    {"Last-Event-ID", HEADER_LAST_EVENT_ID},
+    {"Origin", HEADER_ORIGIN},
+    {"Transfer-Encoding", HEADER_TRANSFER_ENCODING},
+};
+
+struct request *
+request_new(const struct request_limits *limits)
+{
+	struct request *req = calloc(1, sizeof(*req));
+
+	if (req == NULL)
+		return NULL;
+	req->limits = limits;
+	request_reset(req);
+	return req;
+}
+
+void
+request_free(struct request *req)
+{
+	if (req == NULL)
+		return;
+	free(req->head);
+	free(req->body_buf);
+	free(req);
+}
+
+void
+request_reset(struct request *req)
+{
+	/* A head buffer that was needed once will be needed again; a large body will not. */
+	free(req->body_buf);
+	req->body_buf = NULL;
+	req->body_cap = 0;
+	req->phase = PHASE_HEAD;
+	req->error = 0;
+	req->why = NULL;
+	req->base = NULL;
+	req->head_len = req->scanned = req->line_start = req->fields_start = 0;
+	req->n_fields = 0;
+	req->in_value = false;
+	req->twice = 0;
+	memset(req->known, 0, sizeof(req->known));
+	req->chunked = false;
+	req->content_length = -1;
+	req->body_left = 0;
+	req->keep_body = false;
+	req->body_max = 0;
+	req->body_seen = 0;
+	req->body = NULL;
+	req->body_len = 0;
+}
+
+static enum request_event
+refuse(struct request *req, unsigned status, const char *why)
+{
+	req->phase = PHASE_BAD;
+	req->error = status;
+	req->why = why;
+	return REQUEST_ERROR;
+}
+
+/* token of RFC 9110, 5.6.2 */
+static bool
+is_token_byte(unsigned char c)
+{
+	static const char others[] = "!#$%&'*+-.^_`|~";
+
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c != 0 && strchr(others, c) != NULL);
+}
+
+/* What may stand in a field value: no control byte but the tab. */
+static bool
+is_value_byte(unsigned char c)
+{
+	return c == '\t' || (c >= ' ' && c != 0x7f);
+}
+
+static const struct {
+	const char *name;
+	enum request_method method;
+} methods[] = {
+    {"GET", METHOD_GET},
+    {"POST", METHOD_POST},
+    {"PUT", METHOD_PUT},
+    {"DELETE", METHOD_DELETE},
+    {"OPTIONS", METHOD_OPTIONS},
+    {"HEAD", METHOD_HEAD},
+};
+
+/* method SP target SP version, exactly; 0 or a status. *method_len for the parser. */
+static unsigned
+check_request_line(struct request *req, const char *line, size_t len, size_t *method_len,
+    const char **why)
+{
+	size_t i = 0, target;
+
+	while (i < len && is_token_byte((unsigned char)line[i]))
+		i++;
+	*method_len = i;
+	if (i == 0 || i == len || line[i] != ' ') {
+		*why = "the request line must be: method, target, version";
+		return 400;
+	}
+	target = ++i;
+	while (i < len && (unsigned char)line[i] > ' ' && line[i] != 0x7f)
+		i++;
+	if (i == target || i == len || line[i] != ' ') {
+		*why = "the request line must be: method, target, version";
+		return 400;
+	}
+	if (i - target > req->limits->target_size) {
+		*why = "the request target is over limits.target_size";
+		return 414;
+	}
+	i++;
+	if (len - i != 8 || memcmp(line + i, "HTTP/", 5) != 0 || line[i + 6] != '.' ||
+	    line[i + 5] < '0' || line[i + 5] > '9' || line[i + 7] < '0' || line[i + 7] > '9') {
+		*why = "the request line must end in HTTP/1.1 or HTTP/1.0";
+		return 400;
+	}
+	if (line[i + 5] != '1' || line[i + 7] > '1') {
+		*why = "only HTTP/1.0 and HTTP/1.1 are spoken here";
+		return 505;
+	}
+	req->http10 = line[i + 7] == '0';
+	req->method = METHOD_OTHER;
+	for (size_t m = 0; m < ARRAY_LEN(methods); m++)
+		if (strlen(methods[m].name) == *method_len &&
+		    memcmp(methods[m].name, line, *method_len) == 0)
+			req->method = methods[m].method;
+	return 0;
+}
+
+/* name ":" value; 0 or a status. Tabs at its end become spaces, which http-parser likes. */
+static unsigned
+check_field_line(char *line, size_t len, const char **why)
+{
+	size_t i = 0;
+
+	if (line[0] == ' ' || line[0] == '\t') {
+		*why = "a header goes on in a second line (obs-fold)";
+		return 400;
+	}
+	while (i < len && is_token_byte((unsigned char)line[i]))
+		i++;
+	if (i == 0 || i == len || line[i] != ':') {
+		*why = "a header name must be a token, with ':' right behind it";
+		return 400;
+	}
+	for (size_t v = i + 1; v < len; v++) {
+		if (!is_value_byte((unsigned char)line[v])) {
+			*why = "a header value has a control character";
+			return 400;
+		}
+	}
+	for (size_t v = len; v > i + 1 && (line[v - 1] == ' ' || line[v - 1] == '\t'); v--)
+		line[v - 1] = ' ';
+	return 0;
+}
+
+/*
+ * Looks for the end of the head in its first len bytes, going on where it stopped.
+ * 0 with *end: behind the empty line, or 0 if there is none yet; else a status.
+ */
+static unsigned
+find_head_end(struct request *req, const char *head, size_t len, size_t *end, const char **why)
+{
+	const char *lf;
+
+	*end = 0;
+	while ((lf = memchr(head + req->scanned, '\n', len - req->scanned)) != NULL) {
+		size_t at = (size_t)(lf - head);
+
+		if (at == req->line_start || head[at - 1] != '\r') {
+			*why = "a line must end in CR LF";
+			return 400;
+		}
+		req->scanned = at + 1;
+		if (at - 1 == req->line_start) {
+			*end = at + 1;
+			break;
+		}
+		if (req->fields_start == 0)
+			req->fields_start = at + 1;
+		req->line_start = at + 1;
+		if (req->fields_start > 0 &&
+		    req->line_start - req->fields_start > req->limits->header_size)
+			break;
+	}
+	if (*end == 0)
+		req->scanned = lf == NULL ? len : req->scanned;
+	if ((req->fields_start == 0 ? len : req->fields_start) >
+	    (size_t)req->limits->target_size + REQUEST_LINE_EXTRA) {
+		*end = 0;
+		*why = "the request target is over limits.target_size";
+		return 414;
+	}
+	if (req->fields_start > 0 &&
+	    (*end > 0 ? *end : len) - req->fields_start > (size_t)req->limits->header_size + 2) {
+		*end = 0;
+		*why = "the headers are over limits.header_size";
+		return 431;
+	}
+	return 0;
+}
+
+static int
+on_header_field(http_parser *parser, const char *at, size_t len)
+{
+	struct request *req = parser->data;
+	struct field *f;
+
+	if (req->phase != PHASE_HEAD)
+		return 0; /* a trailer: checked by the chunk guard, and of no use here */
+	if (req->n_fields == FIELDS_MAX)
+		return 1;
+	/* The head is fed in one piece, so a name comes in one piece. */
+	f = &req->fields[req->n_fields++];
+	f->name = (uint32_t)(at - req->base);
+	f->name_len = (uint32_t)len;
+	f->value = 0;
+	f->value_len = 0;
+	return 0;
+}
+
+static int
+on_header_value(http_parser *parser, const char *at, size_t len)
+{
+	struct request *req = parser->data;
+	struct field *f;
+
+	if (req->phase != PHASE_HEAD)
+		return 0;
+	f = &req->fields[req->n_fields - 1];
+	while (len > 0 && at[len - 1] == ' ')
+		len--;
+	f->value = (uint32_t)(at - req->base);
+	f->value_len = (uint32_t)len;
+	return 0;
+}
+
+static int
+on_url(http_parser *parser, const char *at, size_t len)
+{
+	struct request *req = parser->data;
+
+	req->target = (uint32_t)(at - req->base);
+	req->target_len = (uint32_t)len;
+	return 0;
+}
+
+static int
+on_headers_complete(http_parser *parser)
+{
+	struct request *req = parser->data;
+
+	req->keep_alive = http_should_keep_alive(parser);
+	return 0;
+}
+
+static int
+on_body(http_parser *parser, const char *at, size_t len)
+{
+	struct request *req = parser->data;
+
+	req->body_seen += len;
+	if (req->body_seen > req->body_max)
+		return 1;
+	if (!req->keep_body)
+		return 0;
+	if (req->body_len == 0 && !req->chunked && (int64_t)len == req->content_length) {
+		req->body = at; /* whole and in place: the message takes it from here */
+		req->body_len = len;
+		return 0;
+	}
+	if (req->body_len + len > req->body_cap) {
+		size_t cap = req->body_cap == 0 ? 4096 : req->body_cap;
+		char *buf;
+
+		while (cap < req->body_len + len)
+			cap *= 2;
+		buf = realloc(req->body_buf, cap);
+		if (buf == NULL)
+			return 1;
+		req->body_buf = buf;
+		req->body_cap = cap;
+	}
+	memcpy(req->body_buf + req->body_len, at, len);
+	req->body_len += len;
+	req->body = req->body_buf;
+	return 0;
+}
+
+static const http_parser_settings settings = {
+    .on_url = on_url,
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+};
+
+static bool
+name_is(const struct request *req, const struct field *f, const char *name)
+{
+	return strlen(name) == f->name_len &&
+	       strncasecmp(req->base + f->name, name, f->name_len) == 0;
+}
+
+static bool
+slice_is(struct slice s, const char *text)
+{
+	return s.p != NULL && strlen(text) == s.len && strncasecmp(s.p, text, s.len) == 0;
+}
+
+static void
+index_fields(struct request *req)
+{
+	for (size_t i = 0; i < req->n_fields; i++) {
+		for (size_t k = 0; k < ARRAY_LEN(known_headers); k++) {
+			enum request_header h = known_headers[k].header;
+
+			if (!name_is(req, &req->fields[i], known_headers[k].name))
+				continue;
+			if (req->known[h] != 0)
+				req->twice |= 1u << h;
+			else
+				req->known[h] = (uint16_t)(i + 1);
+			break;
+		}
+	}
+}
+
+/* The target as origin-form: absolute-form loses its scheme and authority. */
+static bool
+split_target(struct request *req)
+{
+	const char *t = req->base + req->target;
+	size_t len = req->target_len, start = 0, i;
+
+	if (len == 1 && t[0] == '*') {
+		req->path = req->target;
+		req->path_len = 1;
+		req->query_len = 0;
+		req->has_query = false;
+		return true;
+	}
+	if (t[0] != '/') {
+		const char *sep = memmem(t, len, "://", 3);
+
+		if (sep == NULL)
+			return false;
+		start = (size_t)(sep - t) + 3;
+		while (start < len && t[start] != '/' && t[start] != '?' && t[start] != '#')
+			start++;
+	}
+	i = start;
+	while (i < len && t[i] != '?' && t[i] != '#')
+		i++;
+	req->path = req->target + (uint32_t)start;
+	req->path_len = (uint32_t)(i - start);
+	req->has_query = i < len && t[i] == '?';
+	req->query = req->target + (uint32_t)i + 1;
+	req->query_len = 0;
+	if (req->has_query) {
+		size_t q = i + 1;
+
+		while (q < len && t[q] != '#')
+			q++;
+		req->query_len = (uint32_t)(q - i - 1);
+	}
+	return true;
+}
+
+/* What the headers say together. 0 or a status. */
+static unsigned
+check_fields(struct request *req, const char **why)
+{
+	struct slice te = request_header(req, HEADER_TRANSFER_ENCODING);
+	struct slice expect = request_header(req, HEADER_EXPECT);
+
+	if (request_header_twice(req, HEADER_HOST) ||
+	    (!req->http10 && req->known[HEADER_HOST] == 0)) {
+		*why = "a request must have one Host header";
+		return 400;
+	}
+	if (request_header_twice(req, HEADER_CONTENT_TYPE)) {
+		*why = "two Content-Type headers";
+		return 400;
+	}
+	if (request_header_twice(req, HEADER_CONTENT_LENGTH)) {
+		*why = "two Content-Length headers";
+		return 400;
+	}
+	if (te.p != NULL) {
+		if (req->http10) {
+			*why = "Transfer-Encoding in HTTP/1.0";
+			return 400;
+		}
+		if (req->known[HEADER_CONTENT_LENGTH] != 0) {
+			*why = "both Content-Length and Transfer-Encoding";
+			return 400;
+		}
+		if (request_header_twice(req, HEADER_TRANSFER_ENCODING) ||
+		    !slice_is(te, "chunked")) {
+			*why = "the only transfer coding is chunked";
+			return 501;
+		}
+	}
+	if (expect.p != NULL && !req->http10 && !slice_is(expect, "100-continue")) {
+		*why = "the only expectation is 100-continue";
+		return 417;
+	}
+	return 0;
+}
+
+/* What http-parser found wrong, as a status. */
+static enum request_event
+refuse_parsed(struct request *req)
+{
+	switch (HTTP_PARSER_ERRNO(&req->parser)) {
+	case HPE_INVALID_TRANSFER_ENCODING:
+		return refuse(req, 501, "the only transfer coding is chunked");
+	case HPE_CB_header_field:
+		return refuse(req, 431, "more than 128 headers");
+	case HPE_CB_body:
+		if (req->body_seen > req->body_max)
+			return refuse(req, 413, "the body is too large");
+		return refuse(req, 503, "out of memory");
+	case HPE_INVALID_CONTENT_LENGTH:
+	case HPE_UNEXPECTED_CONTENT_LENGTH:
+		return refuse(req, 400, "Content-Length must be one number");
+	case HPE_INVALID_URL:
+		return refuse(req, 400, "the request target is malformed");
+	default:
+		return refuse(req, 400, "the request is malformed");
+	}
+}
+
+/* A whole head of len bytes at head, which is req->base. */
+static enum request_event
+parse_head(struct request *req, char *head, size_t len)
+{
+	const char *stand_in, *why = NULL;
+	size_t method_len, start = req->fields_start;
+	unsigned status;
+
+	status = check_request_line(req, head, start - 2, &method_len, &why);
+	if (status != 0)
+		return refuse(req, status, why);
+	while (start < len - 2) {
+		const char *lf = memchr(head + start, '\n', len - start);
+		size_t line_len = (size_t)(lf - head) - start - 1;
+
+		status = check_field_line(head + start, line_len, &why);
+		if (status != 0)
+			return refuse(req, status, why);
+		start += line_len + 2;
+	}
+
+	http_parser_init(&req->parser, HTTP_REQUEST);
+	req->parser.data = req;
+	/*
+	 * The parser knows the methods of 2016 only and gives CONNECT a meaning of its own;
+	 * a method that no location serves is answered with 405 all the same.
+	 */
+	stand_in = req->method == METHOD_OTHER ? "POST" : NULL;
+	if (stand_in != NULL) {
+		http_parser_execute(&req->parser, &settings, stand_in, strlen(stand_in));
+		http_parser_execute(&req->parser, &settings, head + method_len, len - method_len);
+	} else {
+		http_parser_execute(&req->parser, &settings, head, len);
+	}
+	/* Found here before the parser's word for it: these have a status of their own. */
+	index_fields(req);
+	status = req->parser.http_errno == HPE_OK || req->known[HEADER_TRANSFER_ENCODING] != 0
+		     ? check_fields(req, &why)
+		     : 0;
+	if (status != 0)
+		return refuse(req, status, why);
+	if (HTTP_PARSER_ERRNO(&req->parser) != HPE_OK)
+		return refuse_parsed(req);
+	if (!split_target(req))
+		return refuse(req, 400, "the request target must be a path or an absolute URL");
+
+	req->chunked = req->known[HEADER_TRANSFER_ENCODING] != 0;
+	if (req->known[HEADER_CONTENT_LENGTH] != 0) {
+		if (req->parser.content_length > INT64_MAX)
+			return refuse(req, 400, "Content-Length must be one number");
+		/* Where there is no body, the parser has begun anew and forgotten it. */
+		req->content_length = 0;
+		req->body_left = 0;
+		if (req->parser.content_length != UINT64_MAX && req->parser.content_length > 0) {
+			req->content_length = (int64_t)req->parser.content_length;
+			req->body_left = req->parser.content_length;
+		}
+	}
+	req->chunk = CHUNK_SIZE_FIRST;
+	req->chunk_left = 0;
+	req->chunk_noise = 0;
+	req->phase = PHASE_DECIDE;
+	return REQUEST_HEAD;
+}
+
+static bool
+grow_head(struct request *req, size_t len)
+{
+	size_t cap = req->head_cap == 0 ? 1024 : req->head_cap;
+	char *head;
+
+	if (len <= req->head_cap)
+		return true;
+	while (cap < len)
+		cap *= 2;
+	head = realloc(req->head, cap);
+	if (head == NULL)
+		return false;
+	req->head = head;
+	req->head_cap = cap;
+	return true;
+}
+
+static enum request_event
+feed_head(struct request *req, char *data, size_t len, size_t *used)
+{
+	const char *why = NULL;
+	size_t skipped = 0, end, before = req->head_len, room, take;
+	unsigned status;
+
+	/* Empty lines before a request are passed over (RFC 9112, 2.2). */
+	if (req->head_len == 0) {
+		while (skipped + 1 < len && data[skipped] == '\r' && data[skipped + 1] == '\n')
+			skipped += 2;
+		*used = skipped;
+		data += skipped;
+		len -= skipped;
+		if (len == 0)
+			return REQUEST_MORE;
+		status = find_head_end(req, data, len, &end, &why);
+		if (status != 0)
+			return refuse(req, status, why);
+		if (end > 0) {
+			req->base = data;
+			*used += end;
+			return parse_head(req, data, end);
+		}
+	}
+	/* In pieces: collected, never more than the limits allow. */
+	room = (size_t)req->limits->target_size + REQUEST_LINE_EXTRA + req->limits->header_size + 4;
+	take = len < room - before ? len : room - before;
+	if (!grow_head(req, before + take))
+		return refuse(req, 503, "out of memory");
+	memcpy(req->head + before, data, take);
+	req->head_len += take;
+	req->base = req->head;
+	if (before == 0) {
+		/* find_head_end() has seen these. */
+		*used += take;
+		/* One lone CR may still become an empty line. */
+		return REQUEST_MORE;
+	}
+	if (before == 1 && req->head[0] == '\r' && req->head[1] == '\n') {
+		request_reset(req);
+		*used += 1;
+		return REQUEST_MORE;
+	}
+	status = find_head_end(req, req->head, req->head_len, &end, &why);
+	if (status != 0)
+		return refuse(req, status, why);
+	if (end == 0) {
+		*used += take;
+		return REQUEST_MORE;
+	}
+	*used += end - before;
+	req->head_len = end;
+	return parse_head(req, req->head, end);
+}
+
+static int
+hex_digit(unsigned char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/*
+ * Follows the framing of a chunked body over len bytes, strictly; *end: behind the last
+ * byte that is the body's. 0, or a status.
+ */
+static unsigned
+guard_chunks(struct request *req, const char *data, size_t len, size_t *end, const char **why)
+{
+	size_t i = 0;
+	int digit;
+
+	*why = "the chunked body is malformed";
+	while (i < len && req->chunk != CHUNK_END) {
+		const unsigned char c = (unsigned char)data[i];
+
+		switch (req->chunk) {
+		case CHUNK_SIZE_FIRST:
+		case CHUNK_SIZE:
+			digit = hex_digit(c);
+			if (digit >= 0) {
+				if (req->chunk_left > (UINT64_MAX >> 8)) {
+					*why = "a chunk size overflows";
+					return 400;
+				}
+				req->chunk_left = req->chunk_left << 4 | (unsigned)digit;
+				req->chunk_noise++;
+				req->chunk = CHUNK_SIZE;
+			} else if (req->chunk == CHUNK_SIZE_FIRST) {
+				return 400;
+			} else if (c == '\r') {
+				req->chunk = CHUNK_SIZE_LF;
+			} else if (c == ';' || c == ' ' || c == '\t') {
+				req->chunk = CHUNK_EXTENSION;
+			} else {
+				return 400;
+			}
+			break;
+		case CHUNK_EXTENSION:
+			req->chunk_noise++;
+			if (c == '\r')
+				req->chunk = CHUNK_SIZE_LF;
+			else if (!is_value_byte(c))
+				return 400;
+			break;
+		case CHUNK_SIZE_LF:
+			if (c != '\n')
+				return 400;
+			req->chunk = req->chunk_left == 0 ? CHUNK_TRAILER_FIRST : CHUNK_DATA;
+			break;
+		case CHUNK_DATA: {
+			size_t n = len - i < req->chunk_left ? len - i : (size_t)req->chunk_left;
+
+			req->chunk_left -= n;
+			i += n - 1;
+			if (req->chunk_left == 0)
+				req->chunk = CHUNK_DATA_CR;
+			break;
+		}
+		case CHUNK_DATA_CR:
+			if (c != '\r')
+				return 400;
+			req->chunk = CHUNK_DATA_LF;
+			break;
+		case CHUNK_DATA_LF:
+			if (c != '\n')
+				return 400;
+			req->chunk = CHUNK_SIZE_FIRST;
+			break;
+		case CHUNK_TRAILER_FIRST:
+			req->chunk_noise++;
+			if (c == '\r')
+				req->chunk = CHUNK_END_LF;
+			else if (is_token_byte(c))
+				req->chunk = CHUNK_TRAILER_NAME;
+			else
+				return 400;
+			break;
+		case CHUNK_TRAILER_NAME:
+			req->chunk_noise++;
+			if (c == ':')
+				req->chunk = CHUNK_TRAILER_VALUE;
+			else if (!is_token_byte(c))
+				return 400;
+			break;
+		case CHUNK_TRAILER_VALUE:
+			req->chunk_noise++;
+			if (c == '\r')
+				req->chunk = CHUNK_TRAILER_LF;
+			else if (!is_value_byte(c))
+				return 400;
+			break;
+		case CHUNK_TRAILER_LF:
+			if (c != '\n')
+				return 400;
+			req->chunk = CHUNK_TRAILER_FIRST;
+			break;
+		case CHUNK_END_LF:
+			if (c != '\n')
+				return 400;
+			req->chunk = CHUNK_END;
+			break;
+		case CHUNK_END:
+			break;
+		}
+		i++;
+		if (req->chunk_noise > CHUNK_NOISE_MAX) {
+			*why = "too much in chunk sizes, chunk extensions and trailers";
+			return 431;
+		}
+	}
+	*end = i;
+	return 0;
+}
+
+static enum request_event
+feed_body(struct request *req, const char *data, size_t len, size_t *used)
+{
+	const char *why = NULL;
+	size_t take = 0;
+	unsigned status;
+
+	if (req->chunked) {
+		status = guard_chunks(req, data, len, &take, &why);
+		if (status != 0)
+			return refuse(req, status, why);
+	} else {
+		take = len < req->body_left ? len : (size_t)req->body_left;
+		req->body_left -= take;
+	}
+	if (take > 0) {
+		http_parser_execute(&req->parser, &settings, data, take);
+		if (HTTP_PARSER_ERRNO(&req->parser) != HPE_OK)
+			return refuse_parsed(req);
+	}
+	*used = take;
+	if (req->chunked ? req->chunk != CHUNK_END : req->body_left > 0)
+		return REQUEST_MORE;
+	req->phase = PHASE_DONE;
+	return REQUEST_COMPLETE;
+}
+
+enum request_event
+request_feed(struct request *req, char *data, size_t len, size_t *used)
+{
+	*used = 0;
+	switch (req->phase) {
+	case PHASE_HEAD:
+		return feed_head(req, data, len, used);
+	case PHASE_DECIDE:
+		req->phase = PHASE_BODY;
+		/* fall through */
+	case PHASE_BODY:
+		return feed_body(req, data, len, used);
+	case PHASE_DONE:
+		return REQUEST_COMPLETE;
+	case PHASE_BAD:
+		break;
+	}
+	return REQUEST_ERROR;
+}
+
+int
+request_keep(struct request *req)
+{
+	size_t len;
+
+	if (req->phase == PHASE_HEAD || req->base == NULL || req->base == req->head)
+		return 0;
+	len = req->scanned;
+	if (!grow_head(req, len))
+		return -1;
+	memcpy(req->head, req->base, len);
+	req->head_len = len;
+	req->base = req->head;
+	return 0;
+}
+
+bool
+request_is_empty(const struct request *req)
+{
+	return req->phase == PHASE_HEAD && req->head_len == 0;
+}
+
+bool
+request_in_body(const struct request *req)
+{
+	return req->phase == PHASE_BODY || req->phase == PHASE_DECIDE;
+}
+
+unsigned
+request_error(const struct request *req, const char **why)
+{
+	*why = req->why;
+	return req->error;
+}
+
+enum request_method
+request_method(const struct request *req)
+{
+	return req->method;
+}
+
+bool
+request_http10(const struct request *req)
+{
+	return req->http10;
+}
+
+bool
+request_keep_alive(const struct request *req)
+{
+	return req->keep_alive;
+}
+
+struct slice
+request_path(const struct request *req)
+{
+	/* "http://host" asks for "/" (RFC 9112, 3.2.2). */
+	if (req->path_len == 0)
+		return (struct slice){"/", 1};
+	return (struct slice){req->base + req->path, req->path_len};
+}
+
+struct slice
+request_query(const struct request *req)
+{
+	if (!req->has_query)
+		return (struct slice){NULL, 0};
+	return (struct slice){req->base + req->query, req->query_len};
+}
+
+struct slice
+request_header(const struct request *req, enum request_header h)
+{
+	const struct field *f;
+
+	if (req->known[h] == 0)
+		return (struct slice){NULL, 0};
+	f = &req->fields[req->known[h] - 1];
+	return (struct slice){req->base + f->value, f->value_len};
+}
+
+bool
+request_header_twice(const struct request *req, enum request_header h)
+{
+	return req->twice & 1u << h;
+}
+
+bool
+request_header_at(const struct request *req, size_t i, struct slice *name, struct slice *value)
+{
+	const struct field *f;
+
+	if (i >= req->n_fields)
+		return false;
+	f = &req->fields[i];
+	*name = (struct slice){req->base + f->name, f->name_len};
+	*value = (struct slice){req->base + f->value, f->value_len};
+	return true;
+}
+
+bool
+request_has_body(const struct request *req)
+{
+	return req->chunked || req->content_length > 0;
+}
+
+int64_t
+request_content_length(const struct request *req)
+{
+	return req->content_length;
+}
+
+bool
+request_expects_continue(const struct request *req)
+{
+	return !req->http10 && req->known[HEADER_EXPECT] != 0;
+}
+
+void
+request_expect_body(struct request *req, bool keep, uint64_t max)
+{
+	req->keep_body = keep;
+	req->body_max = max;
+}
+
+struct slice
+request_body(const struct request *req)
+{
+	return (struct slice){req->body == NULL ? "" : req->body, req->body_len};
+}

@@ -1,0 +1,114 @@
+/*
+ * request.h - one HTTP request: bytes in, what they ask for out. No sockets.
+ *
+ * The only module that knows http-parser. A head is collected until it is complete,
+ * within limits, checked line by line for what http-parser lets pass (it is built
+ * lenient in Debian), and only then parsed, so that nothing is decided on a piece of a
+ * header. docs/architecture.md, "How a request is refused".
+ */
+#ifndef RELAY_REQUEST_H
+#define RELAY_REQUEST_H
+
+#include "base/attr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct request;
+
+enum request_method {
+	METHOD_GET,
+	METHOD_PUT,
+	METHOD_POST,
+	METHOD_DELETE,
+	METHOD_OPTIONS,
+	METHOD_HEAD,
+	METHOD_OTHER,
+};
+
+/* Headers that are looked up by number. */
+enum request_header {
+	HEADER_ACCEPT,
+	HEADER_CONTENT_LENGTH,
+	HEADER_CONTENT_TYPE,
+	HEADER_EXPECT,
+	HEADER_HOST,
+	HEADER_IF_MODIFIED_SINCE,
+	HEADER_IF_NONE_MATCH,
+	HEADER_LAST_EVENT_ID,
+	HEADER_ORIGIN,
+	HEADER_TRANSFER_ENCODING,
+	HEADER_COUNT,
+};
+
+/* Bytes of a request, valid until the next request_feed() or request_reset(). */
+struct slice {
+	const char *p; /* NULL: absent */
+	size_t len;
+};
+
+enum request_event {
+	REQUEST_MORE,     /* all bytes were taken, the request goes on */
+	REQUEST_HEAD,     /* the head is there: decide on the body, feed on (even nothing) */
+	REQUEST_COMPLETE, /* the whole request is there */
+	REQUEST_ERROR,    /* refuse with request_error() and close */
+};
+
+struct request_limits {
+	uint32_t target_size;
+	uint32_t header_size;
+};
+
+/* Returns new, or NULL when out of memory. limits are borrowed as long as it lives. */
+struct request *request_new(const struct request_limits *limits);
+void request_free(struct request *req);
+/* Ready for the next one. */
+void request_reset(struct request *req);
+
+/*
+ * Takes bytes; *used tells how many. data is written to (blanks only) and must stay
+ * until the request is dealt with or request_keep() was called.
+ */
+enum request_event request_feed(struct request *req, char *data, size_t len, size_t *used);
+
+/* Copies what still lies in data, which is about to be used again. -1: out of memory. */
+int request_keep(struct request *req) MUST_CHECK;
+
+/* Nothing but empty lines has come so far. */
+bool request_is_empty(const struct request *req);
+/* The head is complete, the body is on its way. */
+bool request_in_body(const struct request *req);
+
+/* After REQUEST_ERROR: the status, and why in a few words. */
+unsigned request_error(const struct request *req, const char **why);
+
+/* After REQUEST_HEAD. */
+enum request_method request_method(const struct request *req);
+bool request_http10(const struct request *req);
+bool request_keep_alive(const struct request *req);
+/* The target's path and query, without scheme and authority, as they came. */
+struct slice request_path(const struct request *req);
+struct slice request_query(const struct request *req);
+/* Blanks around a value are cut off. p is NULL where the header is absent. */
+struct slice request_header(const struct request *req, enum request_header h);
+/* The header came more than once. */
+bool request_header_twice(const struct request *req, enum request_header h);
+/* All headers in their order; false at the end. */
+bool request_header_at(
+    const struct request *req, size_t i, struct slice *name, struct slice *value);
+
+/* A body follows; how long, where Content-Length says it, else -1. */
+bool request_has_body(const struct request *req);
+int64_t request_content_length(const struct request *req);
+bool request_expects_continue(const struct request *req);
+
+/*
+ * What to do with the body, at REQUEST_HEAD: keep it, or read and drop it; more than
+ * max bytes are a 413.
+ */
+void request_expect_body(struct request *req, bool keep, uint64_t max);
+/* After REQUEST_COMPLETE: the body, where it was kept. */
+struct slice request_body(const struct request *req);
+
+#endif

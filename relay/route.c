@@ -1,0 +1,200 @@
+#include "relay/route.h"
+
+#include "base/text.h"
+#include "relay/config.h"
+#include "relay/conn.h"
+#include "relay/publisher.h"
+#include "relay/relay.h"
+#include "relay/request.h"
+#include "relay/response.h"
+#include "relay/subscriber.h"
+#include "relay/worker.h"
+
+#include <string.h>
+
+/* A body that nobody asked for is read and dropped up to this (PROTOCOL, section 7). */
+#define DROPPED_BODY_MAX (1024 * 1024)
+
+/* Header lines of refusals: a CORS block of configured origins, Allow and Vary. */
+#define FIELDS_SIZE 4096
+
+/* Whether a request may go on; else how it is answered. */
+struct verdict {
+	unsigned status; /* 0: it may */
+	const char *why;
+	const char *allow; /* the Allow header, where there is one */
+};
+
+static const char subscriber_methods[] = "GET, OPTIONS";
+static const char publisher_methods[] = "GET, PUT, POST, DELETE";
+static const char publisher_methods_cors[] = "GET, PUT, POST, DELETE, OPTIONS";
+
+static struct verdict
+check_publisher(struct conn *conn, const struct request *req, const struct location *loc,
+    bool origin_allowed)
+{
+	const bool has_cors = loc->cors.n_origins > 0;
+	const char *methods = has_cors ? publisher_methods_cors : publisher_methods;
+
+	if (!location_allows(loc, &conn->peer, conn->unix_peer))
+		return (struct verdict){
+		    403, "this address may not publish here (see `allow` of the location)", NULL};
+	if (!origin_allowed)
+		return (struct verdict){
+		    403, "this origin may not publish here (see `allow_origin`)", NULL};
+	switch (request_method(req)) {
+	case METHOD_GET:
+	case METHOD_PUT:
+	case METHOD_POST:
+	case METHOD_DELETE:
+		return (struct verdict){0, NULL, NULL};
+	case METHOD_OPTIONS:
+		if (has_cors)
+			return (struct verdict){200, "", methods};
+		break;
+	case METHOD_HEAD:
+	case METHOD_OTHER:
+		break;
+	}
+	return (struct verdict){405, "a publisher location has GET, PUT, POST and DELETE", methods};
+}
+
+static struct verdict
+check_subscriber(const struct request *req)
+{
+	switch (request_method(req)) {
+	case METHOD_GET:
+		return (struct verdict){0, NULL, NULL};
+	case METHOD_OPTIONS:
+		return (struct verdict){200, "", subscriber_methods};
+	case METHOD_PUT:
+	case METHOD_POST:
+	case METHOD_DELETE:
+	case METHOD_HEAD:
+	case METHOD_OTHER:
+		break;
+	}
+	return (struct verdict){405, "a subscriber location has GET only", subscriber_methods};
+}
+
+/* Finds the location of a request, and whether it may be asked so. */
+static struct verdict
+find_route(struct conn *conn, const struct request *req, struct route *route)
+{
+	struct worker *w = conn->worker;
+	struct slice path = request_path(req), origin = request_header(req, HEADER_ORIGIN);
+	enum location_answer answer;
+	size_t id_len = 0;
+	bool allowed;
+
+	*route = (struct route){.loc = NULL};
+	if (path.len == 1 && path.p[0] == '*' && request_method(req) == METHOD_OPTIONS)
+		return (struct verdict){200, "", publisher_methods_cors};
+	answer = location_match(
+	    w->config, w->match_data, path.p, path.len, &route->loc, w->id_buf, &id_len);
+	if (answer == LOCATION_NONE) {
+		route->loc = NULL;
+		return (struct verdict){404, "no location has this path", NULL};
+	}
+	route->cors_block = cors_match(&route->loc->cors, origin.p, origin.len, &allowed);
+	if (!allowed)
+		relay_foreign_origin(w->relay, route->loc, origin.p, origin.len);
+	if (answer == LOCATION_BAD_ENCODING)
+		return (struct verdict){400, "the channel id is badly percent-encoded", NULL};
+	if (answer == LOCATION_ID_TOO_LONG)
+		return (struct verdict){400, "the channel id is over limits.id_length", NULL};
+	route->store = w->relay->stores[route->loc->store];
+	route->key = channel_key(w->id_buf, id_len);
+	if (route->loc->type == LOCATION_PUBLISHER)
+		return check_publisher(conn, req, route->loc, allowed);
+	return check_subscriber(req);
+}
+
+static void
+answer_verdict(struct conn *conn, const struct route *route, const struct verdict *verdict)
+{
+	char fields[FIELDS_SIZE];
+	struct text t = text_in(fields, sizeof(fields));
+
+	if (route->loc != NULL)
+		response_cors(&t, &route->loc->cors, route->cors_block, NULL);
+	if (verdict->allow != NULL)
+		response_field(&t, "Allow", verdict->allow);
+	if (verdict->status == 200) {
+		struct answer answer = {
+		    .status = 200, .fields = fields, .fields_len = text_len(&t)};
+
+		conn_answer(conn, &answer);
+	} else {
+		conn_answer_text(conn, verdict->status, fields, text_len(&t), verdict->why);
+	}
+}
+
+void
+route_refuse(struct conn *conn, unsigned status, const char *why)
+{
+	conn->close_after = true;
+	conn_answer_text(conn, status, NULL, 0, why);
+}
+
+void
+route_error(struct conn *conn, struct request *req)
+{
+	const char *why;
+	unsigned status = request_error(req, &why);
+
+	conn->head_only = false;
+	route_refuse(conn, status, why);
+}
+
+bool
+route_head(struct conn *conn, struct request *req, bool more)
+{
+	struct route route;
+	struct verdict verdict;
+	uint64_t max = DROPPED_BODY_MAX;
+	bool keep = false;
+
+	conn->http10 = request_http10(req);
+	conn->close_after = !request_keep_alive(req) || conn->worker->draining;
+	conn->head_only = request_method(req) == METHOD_HEAD;
+	if (!request_has_body(req))
+		return true; /* all is decided when it is complete, which is now */
+
+	verdict = find_route(conn, req, &route);
+	if (verdict.status == 0 && request_method(req) == METHOD_POST) {
+		keep = true;
+		max = route.loc->max_body;
+	}
+	request_expect_body(req, keep, max);
+	if (request_content_length(req) > 0 && (uint64_t)request_content_length(req) > max) {
+		verdict = (struct verdict){
+		    413, keep ? "the body is over max_body" : "the body is too large", NULL};
+	} else if (!request_expects_continue(req)) {
+		return true;
+	} else if (verdict.status == 0) {
+		/* It waits for this before it sends; unless the body is here already. */
+		if (!more)
+			conn_send_interim(conn, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+		return conn->state == CONN_READING;
+	}
+	/* Refused before its body came: whether it still comes is not known, so that this
+	 * connection cannot go on. */
+	conn->close_after = true;
+	answer_verdict(conn, &route, &verdict);
+	return false;
+}
+
+void
+route_complete(struct conn *conn, struct request *req)
+{
+	struct route route;
+	struct verdict verdict = find_route(conn, req, &route);
+
+	if (verdict.status != 0)
+		answer_verdict(conn, &route, &verdict);
+	else if (route.loc->type == LOCATION_PUBLISHER)
+		publisher_request(conn, req, &route);
+	else
+		subscriber_request(conn, req, &route);
+}

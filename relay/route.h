@@ -1,0 +1,41 @@
+/*
+ * route.h - which location answers a request, and whether it may.
+ *
+ * Everything that is the same for publishers and subscribers is decided here: path,
+ * origin, allowed peers, method, size of the body. What remains goes to publisher.h
+ * and subscriber.h.
+ */
+#ifndef RELAY_ROUTE_H
+#define RELAY_ROUTE_H
+
+#include "base/attr.h"
+#include "store/message.h"
+
+#include <stdbool.h>
+
+struct conn;
+struct location;
+struct request;
+struct store;
+
+/* What was found for a request. */
+struct route {
+	const struct location *loc; /* NULL: outside of all */
+	struct store *store;
+	struct channel_key key; /* into the worker's id_buf */
+	unsigned cors_block;
+};
+
+/*
+ * The head is there; more tells whether further bytes are. Says what is to be done with
+ * the body. False if the request was answered, and the connection ends.
+ */
+bool route_head(struct conn *conn, struct request *req, bool more);
+/* The whole request is there: answers it, or begins to. */
+void route_complete(struct conn *conn, struct request *req);
+/* It is malformed, or too large: answers and ends the connection. */
+void route_error(struct conn *conn, struct request *req);
+/* The same, for a status found elsewhere. */
+void route_refuse(struct conn *conn, unsigned status, const char *why);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * worker.h - one thread: its loop, connections, channels and mailbox.
+ *
+ * All in it belongs to its thread alone; what comes from other threads comes by its
+ * mailbox. With one worker all runs in the main thread.
+ */
+#ifndef RELAY_WORKER_H
+#define RELAY_WORKER_H
+
+#include "base/attr.h"
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "base/slab.h"
+#include "relay/channel.h"
+#include "relay/conn.h"
+#include "relay/request.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config;
+struct event;
+struct event_base;
+struct listener;
+struct passthrough;
+struct relay;
+struct wheel;
+
+/* Bytes read from a socket in one go. A held connection keeps at most one of these. */
+#define WORKER_READ_SIZE 65536
+/* Room for a head we answer with, and for lines of notices: limits.header_size and more. */
+#define WORKER_TEXT_SIZE (128 * 1024)
+
+struct worker {
+	struct relay *relay;
+	unsigned index;
+	const struct config *config;
+	struct event_base *base;
+	struct mailbox *mailbox;
+	struct wheel *wheel;
+	struct passthrough *passthrough;
+	struct pcre2_real_match_data_8 *match_data;
+	struct listener *listener;
+
+	struct slab conn_slab, subscriber_slab;
+	struct link conns[CONN_STATES]; /* by state */
+	unsigned n_conns;               /* all but the closed ones */
+	uint64_t next_conn;             /* numbers connections in the log */
+	uint64_t next_ticket;           /* numbers waiters: struct store_hold */
+	struct conn *resume_first, **resume_last; /* with more to do, by conn.resume_next */
+	struct event *resume_event;
+	struct event *reap_event; /* frees what is CONN_CLOSED, when the stack has unwound */
+
+	struct channels channels;
+
+	/* Scratch: valid until the next request, or the next answer. */
+	struct request *scratch; /* takes requests that come whole */
+	char *read_buf;
+	char *text_buf;
+	unsigned char *id_buf; /* LOCATION_ID_MAX bytes */
+
+	/* "Server: …" and "Date: …", good for head_second. */
+	char *head_lines;
+	size_t head_lines_len, server_line_len;
+	int64_t head_second;
+
+	struct event *second_event; /* sweeps, once a second */
+	unsigned events_in_turn;    /* of connections, since the loop last waited */
+	struct request_limits request_limits;
+	bool draining, stopped;
+	struct event *drain_event;
+};
+
+/* Returns new (worker_free), or NULL, logged. */
+struct worker *worker_new(struct relay *relay, unsigned index);
+void worker_free(struct worker *w);
+/* Runs the loop in the calling thread until NOTE_STOP. */
+void worker_run(struct worker *w);
+
+const struct request_limits *worker_request_limits(const struct worker *w);
+
+/* The lines Server and Date, of worker's head_lines_len bytes. */
+const char *worker_head_lines(struct worker *w);
+
+/* A publisher's connection heard of what it waits for: see publisher.h. */
+struct publication;
+struct reply_note {
+	struct note note; /* NOTE_ANSWERED */
+	struct publication *publication;
+	bool sent;
+};
+
+/* conn_resume()'s: go on with this connection in this turn of the loop, unasked. */
+void worker_resume(struct worker *w, struct conn *conn);
+/* A connection was closed: free it once the call stack has unwound. */
+void worker_reap(struct worker *w);
+/* A descriptor has become free. */
+void worker_conn_gone(struct worker *w);
+
+#endif
