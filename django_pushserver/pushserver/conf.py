@@ -24,6 +24,9 @@ from django.utils.regex_helper import normalize
 
 DEFAULT_ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 8001
+# Addresses to listen on that mean all there are; the relay's "::" is IPv6 alone.
+EVERYTHING = ("", "*")
+_REACHED_AT = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 # What django-pushserver took where a project names no locations.
 DEFAULT_LOCATIONS: tuple[Mapping[str, Any], ...] = (
     {"type": "publisher", "prefix": "/publisher/"},
@@ -90,7 +93,7 @@ class Location:
 class Config:
     """PUSH_SERVER as Django uses it."""
 
-    address: str  # as given; "" and the like mean all addresses
+    address: str  # as given, see EVERYTHING
     port: int | None  # None where the relay listens on Unix sockets alone
     publisher_host: Host | None
     subscriber_host: Host | None
@@ -114,7 +117,7 @@ class Config:
                 "PUSH_SERVER['listen'] has Unix sockets alone: "
                 "set publisher_host and subscriber_host"
             )
-        host = name or (DEFAULT_ADDRESS if means_all(self.address) else self.address)
+        host = name or _REACHED_AT.get(self.address, self.address)
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     def is_own(self, host: Host) -> bool:
@@ -124,15 +127,11 @@ class Config:
         """
         parts = urlsplit(f"//{host.location}")
         port = parts.port or (443 if host.secure else 80)
-        theirs, own = _loopback(parts.hostname or ""), _loopback(self.address)
+        theirs = _loopback(parts.hostname or "")
         if theirs is None or port != self.port:
             return False
-        return means_all(self.address) or theirs == own
-
-
-def means_all(address: str) -> bool:
-    """Say whether an address to listen on stands for all of the machine's."""
-    return address in ("", "*", "0.0.0.0", "::", "[::]")
+        own = _loopback(_REACHED_AT.get(self.address, self.address))
+        return theirs == own or (self.address in EVERYTHING and theirs == "::1")
 
 
 def host_name(host: str) -> str:

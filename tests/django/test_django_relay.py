@@ -172,6 +172,16 @@ def test_subscribers_are_ended_properly_when_the_command_is_told_to_stop(
         wait_until(lambda: len(noted) == 2, "the last notice")
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "", "*", None, "0.0.0.0", "::", "::1"])
+def test_relay_is_reached_wherever_it_listens(tmp_path: Path, address: str | None) -> None:
+    push_server = {"address": address, "port": unused_port()}
+    with (
+        override_settings(PUSH_SERVER=push_server),
+        RunPushserver(tmp_path, push_server, binary=daemon_binary()),
+    ):
+        wait_until(accepts_publisher, f"the relay at {updates.publisher_url('ready?')}")
+
+
 def test_unknown_channel_is_an_error_where_posts_do_not_create(tmp_path: Path) -> None:
     push_server = {
         "port": unused_port(),

@@ -141,7 +141,7 @@ def _listen_on(addrport: str | None, use_ipv6: bool) -> tuple[str | None, int | 
             return _resolved(match["address"], use_ipv6), port
     if use_ipv6:
         own = conf.load().address
-        if conf.means_all(own):
+        if own in (*conf.EVERYTHING, "0.0.0.0"):
             address = "::"
         elif ":" not in own:
             address = "::1"
@@ -170,6 +170,6 @@ def _shown(address: str | None, port: int | None) -> str:
     number = config.port if port is None else port
     if number is None:
         return "what PUSH_SERVER['listen'] says"
-    if conf.means_all(host):
+    if host in conf.EVERYTHING:
         return f"port {number} of all addresses"
     return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
