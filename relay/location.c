@@ -14,12 +14,12 @@
 
 /*
  * What one match may cost. An honest pattern needs a few steps for a byte of the path,
- * so 100,000 serve the longest target there may be (64 KiB); a catastrophic one is
+ * so 300,000 serve the longest target there may be (64 KiB); a catastrophic one is
  * given up after some milliseconds. The heap is for patterns that need more than
- * PCRE2's own 32 KiB of stack: about 150 bytes for a byte of the path.
+ * PCRE2's own 32 KiB of stack, such as "((?:[^/]|x)+)": 350 bytes for a byte of the path.
  */
-#define MATCH_STEPS_MAX	   100000
-#define MATCH_HEAP_MAX_KIB 16384
+#define MATCH_STEPS_MAX	   300000
+#define MATCH_HEAP_MAX_KIB 32768
 
 /*
  * Bytes, not characters: a path is percent-encoded, and what is not may be any bytes.
