@@ -6,6 +6,7 @@ where Python 3 and Django 5.2 force it. Only the ports are others here.
 
 import json
 import re
+import subprocess
 import threading
 import types
 import urllib.parse
@@ -139,6 +140,59 @@ def accepts(url: str) -> bool:
         return ask("OPTIONS", url).status == 200
     except urllib3.exceptions.HTTPError:
         return False
+
+
+def test_printed_settings_mean_to_the_relay_what_the_document_says() -> None:
+    with override_settings(**printed_settings()):
+        shown = subprocess.run(
+            [daemon_binary(), "-c", "-", "--dump-config"],
+            input=conf.daemon_json(),
+            capture_output=True,
+            check=True,
+            timeout=10,
+        ).stdout.decode()
+    for line in (
+        # as printed
+        '- "127.0.0.1:8001"',
+        "max_messages: 100",
+        "message_timeout: 10",
+        'url: "/updates/([^/]+)"',
+        "polling: long",
+        "create_on_get: true",
+        'allow_origin: ["http://127.0.0.1:8000"]',
+        "allow_credentials: true",
+        'passthrough: "http://127.0.0.1:8000/passthrough"',
+        'url: "/send-update/([^/]+)"',
+        # what differs on purpose
+        "timeout: 55",
+        "timeout_status: 304",
+        'allow: ["127.0.0.0/8", "::1", "unix"]',
+        "allow_origin: []",
+        "max_memory: 64M",
+        "max_body: 1M",
+    ):
+        assert re.search(rf"^\s*(?:- )?{re.escape(line)}$", shown, re.MULTILINE), line
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"max_mesages": 100}, "max_mesages"),
+        ({"address": "localhost"}, "address"),
+        ({"store": {"type": "redis"}}, "store.type"),
+    ],
+)
+def test_relay_refuses_what_the_document_says(change: dict[str, Any], named: str) -> None:
+    push_server = {**printed_settings()["PUSH_SERVER"], **change}
+    with override_settings(PUSH_SERVER=push_server):
+        refused = subprocess.run(
+            [daemon_binary(), "-c", "-", "-t"],
+            input=conf.daemon_json(),
+            capture_output=True,
+            timeout=10,
+        )
+    assert refused.returncode == 1
+    assert named in refused.stderr.decode()
 
 
 def test_printed_settings_give_one_warning_and_no_more() -> None:
