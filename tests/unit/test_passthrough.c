@@ -704,13 +704,21 @@ test_two_servers_do_not_wait_for_each_other(void **state)
 	RUN_UNTIL(env, other.n_requests == 1);
 	server_release(&env->server);
 	RUN_UNTIL(env, passthrough_idle(env->p));
+	/* The other way round, and nothing else is there to get it going. */
+	chain = notice_chain_new(env->p);
+	passthrough_notify(chain, PASSTHROUGH_SUBSCRIBE, env->url, "a", 1, NULL);
+	passthrough_notify(chain, PASSTHROUGH_UNSUBSCRIBE, url, "a", 1, NULL);
+	notice_chain_end(chain);
+	RUN_UNTIL(env, passthrough_idle(env->p));
 
 	assert_non_null(strstr(other.requests[0], "POST /elsewhere "));
-	assert_counted(env, 42, 0, 0, 0);
+	assert_counted(env, 44, 0, 0, 0);
+	assert_int_equal(other.n_requests, 2);
 	passthrough_free(env->p);
 	server_down(&other);
 	server_close_clients(&other);
 	free(other.requests[0]);
+	free(other.requests[1]);
 }
 
 /* --- refused --- */
@@ -733,6 +741,23 @@ test_refused_notice_arrives_when_the_server_is_back(void **state)
 	assert_int_equal(env->server.n_requests, 200);
 	assert_int_equal(times_logged(env, "warning"), 1);
 	assert_int_equal(times_logged(env, "answered with 2xx again"), 1);
+	passthrough_free(env->p);
+}
+
+/* Two addresses, of which only one will ever listen. */
+static void
+test_refused_by_all_addresses_of_localhost_is_refused(void **state)
+{
+	struct env *env = *state;
+
+	server_down(&env->server);
+	begin(env, ordinary);
+	snprintf(env->url, sizeof(env->url), "http://localhost:%u/passthrough", env->server.port);
+	come_and_go(env, "a");
+	RUN_UNTIL(env, times_logged(env, "tried again") == 1);
+	server_up(&env->server);
+	RUN_UNTIL(env, passthrough_idle(env->p));
+	assert_counted(env, 2, 0, 0, 0);
 	passthrough_free(env->p);
 }
 
@@ -843,9 +868,11 @@ static void
 test_draining_gives_up_what_is_refused(void **state)
 {
 	struct env *env = *state;
+	struct passthrough_limits limits = ordinary;
 
+	limits.retry_ms = 10 * DEADLINE_MS;
 	server_down(&env->server);
-	begin(env, ordinary);
+	begin(env, limits);
 	for (int i = 0; i < 100; i++)
 		come_and_go(env, "a");
 	RUN_UNTIL(env, times_logged(env, "tried again") == 1);
@@ -870,18 +897,23 @@ test_draining_delivers_what_is_queued(void **state)
 }
 
 static void
-test_draining_does_not_wait_for_the_next_probe_of_a_server_that_is_back(void **state)
+test_draining_does_not_wait_for_a_probe_to_tell_that_the_server_is_back(void **state)
 {
 	struct env *env = *state;
 
 	server_down(&env->server);
 	begin(env, ordinary);
-	come_and_go(env, "a");
+	for (int i = 0; i < 20; i++)
+		come_and_go(env, "a");
 	RUN_UNTIL(env, times_logged(env, "tried again") == 1);
+	env->server.behaviour = HOLD;
 	server_up(&env->server);
 	passthrough_drain(env->p);
+	/* A probe would be alone until it is answered. */
+	RUN_UNTIL(env, env->server.holding == 8);
+	server_release(&env->server);
 	RUN_UNTIL(env, passthrough_idle(env->p));
-	assert_counted(env, 2, 0, 0, 0);
+	assert_counted(env, 40, 0, 0, 0);
 	passthrough_free(env->p);
 }
 
@@ -1046,11 +1078,14 @@ test_long_answers_are_cut_off_and_count_by_their_status(void **state)
 {
 	static char answer[300000];
 	struct env *env = *state;
+	struct passthrough_limits limits = ordinary;
 	int n = snprintf(
 	    answer, sizeof(answer), "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
 
 	memset(answer + n, 'x', sizeof(answer) - (size_t)n - 1);
-	begin(env, ordinary);
+	/* It is not the time-out that ends it. */
+	limits.timeout_ms = 10 * DEADLINE_MS;
+	begin(env, limits);
 	env->server.answer = answer;
 	come_and_go(env, "a");
 	RUN_UNTIL(env, passthrough_idle(env->p));
@@ -1063,12 +1098,15 @@ test_endless_heads_are_cut_off(void **state)
 {
 	static char answer[300000];
 	struct env *env = *state;
+	struct passthrough_limits limits = ordinary;
 	size_t n = (size_t)snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\n");
 
 	while (n < sizeof(answer) - 100)
 		n += (size_t)snprintf(
 		    answer + n, sizeof(answer) - n, "X-Header: 12345678901234567890\r\n");
-	begin(env, ordinary);
+	/* It is not the time-out that ends it. */
+	limits.timeout_ms = 10 * DEADLINE_MS;
+	begin(env, limits);
 	env->server.answer = answer;
 	come_and_go(env, "a");
 	RUN_UNTIL(env, passthrough_idle(env->p));
@@ -1342,13 +1380,14 @@ main(void)
 	    TEST(test_two_thousand_at_once_are_all_delivered_in_order),
 	    TEST(test_two_servers_do_not_wait_for_each_other),
 	    TEST(test_refused_notice_arrives_when_the_server_is_back),
+	    TEST(test_refused_by_all_addresses_of_localhost_is_refused),
 	    TEST(test_server_that_comes_back_is_given_all_connections_again),
 	    TEST(test_refused_notices_are_given_up_together_after_the_retry_time),
 	    TEST(test_no_unsubscribe_is_sent_for_a_subscribe_that_never_left),
 	    TEST(test_refused_unsubscribe_is_given_up_and_the_next_pair_goes_on),
 	    TEST(test_draining_gives_up_what_is_refused),
 	    TEST(test_draining_delivers_what_is_queued),
-	    TEST(test_draining_does_not_wait_for_the_next_probe_of_a_server_that_is_back),
+	    TEST(test_draining_does_not_wait_for_a_probe_to_tell_that_the_server_is_back),
 	    TEST(test_kept_connections_that_were_closed_lose_no_notice),
 	    TEST(test_server_that_closes_after_each_answer_gets_each_notice_once),
 	    TEST(test_notice_that_a_closing_connection_did_not_read_is_sent_again),
