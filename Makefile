@@ -37,14 +37,16 @@ LINK_LIBS = -lhttp_parser $(PKG_LIBS)
 
 OBJECTS := $(SOURCES:%.c=build/obj/%.o)
 ASAN_OBJECTS := $(SOURCES:%.c=build/asan/obj/%.o)
+TSAN_OBJECTS := $(SOURCES:%.c=build/tsan/obj/%.o)
 DAEMON_IN_PACKAGE := django_pushserver/pushserver/bin/pushserver
 
-.PHONY: all run demo test unit relay-test django-test js-test browser-test asan lint format \
+.PHONY: all run demo test unit relay-test django-test js-test browser-test asan tsan lint format \
     install clean help
 all: build/pushserver $(DAEMON_IN_PACKAGE)
 
 build/pushserver: $(OBJECTS)
-	$(CC) -pie -Wl,-z,relro,-z,now $(LINK) -o $@ $(OBJECTS) $(LINK_LIBS)
+	$(CC) -pie -Wl,-z,relro,-z,now $(LINK) -o $@.new $(OBJECTS) $(LINK_LIBS)
+	@mv $@.new $@
 
 $(DAEMON_IN_PACKAGE): build/pushserver
 	@mkdir -p $(@D)
@@ -57,17 +59,28 @@ build/obj/%.o: %.c VERSION Makefile build/pkg.mk
 # For the tests: with AddressSanitizer and UndefinedBehaviorSanitizer.
 asan: build/asan/pushserver
 build/asan/pushserver: $(ASAN_OBJECTS)
-	$(CC) $(SANITIZE) $(LINK) -o $@ $(ASAN_OBJECTS) $(LINK_LIBS)
+	$(CC) $(SANITIZE) $(LINK) -o $@.new $(ASAN_OBJECTS) $(LINK_LIBS)
+	@mv $@.new $@
 
 build/asan/obj/%.o: %.c VERSION Makefile build/pkg.mk
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
 
+# ThreadSanitizer, for the code that workers share.
+tsan: build/tsan/pushserver
+build/tsan/pushserver: $(TSAN_OBJECTS)
+	$(CC) -fsanitize=thread $(LINK) -o $@.new $(TSAN_OBJECTS) $(LINK_LIBS)
+	@mv $@.new $@
+
+build/tsan/obj/%.o: %.c VERSION Makefile build/pkg.mk
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O1 -fsanitize=thread -MMD -MP -c -o $@ $<
+
 build/asan/unit/%: build/asan/obj/tests/unit/%.o $(filter-out %/relay/main.o,$(ASAN_OBJECTS))
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) $(LINK) -o $@ $^ $(LINK_LIBS) -lcmocka
 
--include $(OBJECTS:.o=.d) $(ASAN_OBJECTS:.o=.d) $(UNIT_NAMES:%=build/asan/obj/tests/unit/%.d)
+-include $(OBJECTS:.o=.d) $(ASAN_OBJECTS:.o=.d) $(TSAN_OBJECTS:.o=.d) $(UNIT_NAMES:%=build/asan/obj/tests/unit/%.d)
 .SECONDARY:
 
 # The libraries' flags. Goals that promise the set-up install what is missing first.
@@ -162,4 +175,4 @@ help:
 	@echo "make test     set up, and run every test"
 	@echo "make run      run the relay with config/pushserver.yaml"
 	@echo "make install  to PREFIX (/usr/local), below DESTDIR"
-	@echo "make lint, make format, make asan, make clean"
+	@echo "make lint, make format, make asan, make tsan, make clean"

@@ -212,7 +212,9 @@ accept_one(struct socket *s)
 	int fd;
 
 	if (w->n_conns >= w->relay->conns_per_worker) {
-		pause_accepting(l, "limits.connections is reached");
+		pause_accepting(l, w->config->limits.connections > 0
+				       ? "limits.connections is reached"
+				       : "no descriptors are left for clients");
 		return false;
 	}
 	fd = accept4(s->fd, (struct sockaddr *)&peer, &peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -228,7 +230,7 @@ accept_one(struct socket *s)
 	case ENFILE:
 	case ENOBUFS:
 	case ENOMEM:
-		pause_accepting(l, errno == EMFILE ? "no descriptors are left" : strerror(errno));
+		pause_accepting(l, errno == EMFILE ? "no descriptors are left for clients" : strerror(errno));
 		return false;
 	case EAGAIN:
 		/* Quiet: what was wrong is over. */

@@ -15,8 +15,6 @@
 #include <string.h>
 #include <strings.h>
 
-/* More header lines than any client sends; each costs a struct field below. */
-#define FIELDS_MAX 128
 /* Bytes of extensions in chunk sizes and of trailers, together. */
 #define CHUNK_NOISE_MAX 16384
 /* The first line beside its target: a method, two spaces and the version. */
@@ -40,6 +38,7 @@ enum phase {
 enum chunk_state {
 	CHUNK_SIZE_FIRST, /* at least one digit */
 	CHUNK_SIZE,
+	CHUNK_SIZE_BLANK, /* blanks before the ';' of an extension */
 	CHUNK_EXTENSION,
 	CHUNK_SIZE_LF,
 	CHUNK_DATA,
@@ -71,10 +70,10 @@ struct request {
 	enum request_method method;
 	uint32_t target, target_len, path, path_len, query, query_len;
 	bool has_query, http10, keep_alive;
-	uint16_t known[HEADER_COUNT]; /* index of a field + 1; 0: absent */
+	uint32_t known[HEADER_COUNT]; /* index of a field + 1; 0: absent */
 	uint32_t twice;               /* bit h: header h came again */
-	struct field fields[FIELDS_MAX];
-	size_t n_fields;
+	struct field *fields; /* as many as limits.header_size has room for */
+	size_t n_fields, fields_cap;
 	bool in_value; /* http-parser's last callback was for a value */
 
 	bool chunked;
@@ -125,6 +124,7 @@ request_free(struct request *req)
 		return;
 	free(req->head);
 	free(req->body_buf);
+	free(req->fields);
 	free(req);
 }
 
@@ -317,8 +317,15 @@ on_header_field(http_parser *parser, const char *at, size_t len)
 
 	if (req->phase != PHASE_HEAD)
 		return 0; /* a trailer: checked by the chunk guard, and of no use here */
-	if (req->n_fields == FIELDS_MAX)
-		return 1;
+	if (req->n_fields == req->fields_cap) {
+		size_t cap = req->fields_cap == 0 ? 32 : req->fields_cap * 2;
+		struct field *fields = realloc(req->fields, cap * sizeof(*fields));
+
+		if (fields == NULL)
+			return 1;
+		req->fields = fields;
+		req->fields_cap = cap;
+	}
 	/* The head is fed in one piece, so a name comes in one piece. */
 	f = &req->fields[req->n_fields++];
 	f->name = (uint32_t)(at - req->base);
@@ -429,7 +436,7 @@ index_fields(struct request *req)
 			if (req->known[h] != 0)
 				req->twice |= 1u << h;
 			else
-				req->known[h] = (uint16_t)(i + 1);
+				req->known[h] = (uint32_t)(i + 1);
 			break;
 		}
 	}
@@ -525,11 +532,11 @@ refuse_parsed(struct request *req)
 	switch (HTTP_PARSER_ERRNO(&req->parser)) {
 	case HPE_INVALID_TRANSFER_ENCODING:
 		return refuse(req, 501, "the only transfer coding is chunked");
-	case HPE_CB_header_field:
-		return refuse(req, 431, "more than 128 headers");
 	case HPE_CB_body:
 		if (req->body_seen > req->body_max)
 			return refuse(req, 413, "the body is too large");
+		return refuse(req, 503, "out of memory");
+	case HPE_CB_header_field:
 		return refuse(req, 503, "out of memory");
 	case HPE_INVALID_CONTENT_LENGTH:
 	case HPE_UNEXPECTED_CONTENT_LENGTH:
@@ -649,6 +656,9 @@ feed_head(struct request *req, char *data, size_t len, size_t *used)
 			return parse_head(req, data, end);
 		}
 	}
+	/* What is no request at all, such as a TLS handshake, need not go on for long. */
+	if (req->head_len == 0 && data[0] != '\r' && !is_token_byte((unsigned char)data[0]))
+		return refuse(req, 400, "the request line must be: method, target, version");
 	/* In pieces: collected, never more than the limits allow. */
 	room = (size_t)req->limits->target_size + REQUEST_LINE_EXTRA + req->limits->header_size + 4;
 	take = len < room - before ? len : room - before;
@@ -719,11 +729,20 @@ guard_chunks(struct request *req, const char *data, size_t len, size_t *end, con
 				return 400;
 			} else if (c == '\r') {
 				req->chunk = CHUNK_SIZE_LF;
-			} else if (c == ';' || c == ' ' || c == '\t') {
+			} else if (c == ';') {
 				req->chunk = CHUNK_EXTENSION;
+			} else if (c == ' ' || c == '\t') {
+				req->chunk = CHUNK_SIZE_BLANK;
 			} else {
 				return 400;
 			}
+			break;
+		case CHUNK_SIZE_BLANK:
+			req->chunk_noise++;
+			if (c == ';')
+				req->chunk = CHUNK_EXTENSION;
+			else if (c != ' ' && c != '\t')
+				return 400;
 			break;
 		case CHUNK_EXTENSION:
 			req->chunk_noise++;
