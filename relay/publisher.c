@@ -87,6 +87,7 @@ void
 publisher_tell(struct worker *w, struct publication *pub, bool sent)
 {
 	struct reply_note *note;
+	struct mailbox *mailbox;
 
 	if (pub == NULL)
 		return;
@@ -101,8 +102,10 @@ publisher_tell(struct worker *w, struct publication *pub, bool sent)
 	}
 	*note = (struct reply_note){
 	    .note = {.kind = NOTE_ANSWERED}, .publication = pub, .sent = sent};
-	mailbox_post(pub->worker->mailbox, &note->note);
-	mailbox_wake(pub->worker->mailbox);
+	/* Once posted, this may be the last answer, and pub gone. */
+	mailbox = pub->worker->mailbox;
+	mailbox_post(mailbox, &note->note);
+	mailbox_wake(mailbox);
 }
 
 void
