@@ -49,8 +49,8 @@ struct passthrough_counters {
 int passthrough_global_init(void) MUST_CHECK;
 
 /* Returns new (passthrough_free), or NULL, logged. base must outlive it. */
-struct passthrough *passthrough_new(struct event_base *base,
-    const struct passthrough_limits *limits);
+struct passthrough *passthrough_new(
+    struct event_base *base, const struct passthrough_limits *limits);
 /* Gives up what is left, which is logged. Every chain has been ended before. */
 void passthrough_free(struct passthrough *p);
 
@@ -94,8 +94,8 @@ void notice_chain_end(struct notice_chain *chain);
  * are at most as many as held connections, and a Django that was told of an arrival
  * must hear of the leaving.
  */
-void passthrough_notify(struct notice_chain *chain, enum passthrough_event event,
-    const char *url, const void *id, size_t id_len, struct notice_headers *headers);
+void passthrough_notify(struct notice_chain *chain, enum passthrough_event event, const char *url,
+    const void *id, size_t id_len, struct notice_headers *headers);
 
 /* A drain begins: refused connections are not tried again from now on. */
 void passthrough_drain(struct passthrough *p);
