@@ -646,7 +646,8 @@ server_refused(struct server *s, struct notice_chain *chain, bool probe, const c
 	char words[CURL_ERROR_SIZE + 64];
 
 	if (p->draining || p->limits.retry_ms == 0) {
-		trouble_failure(trouble, TROUBLE_REFUSED, error, 1);
+		snprintf(words, sizeof(words), "connection refused: %s", error);
+		trouble_failure(trouble, TROUBLE_REFUSED, words, 1);
 		chain_fail(chain, false);
 		return;
 	}
@@ -654,8 +655,9 @@ server_refused(struct server *s, struct notice_chain *chain, bool probe, const c
 		s->refusing = true;
 		s->refusing_since_ms = clock_ms();
 		s->probe_ms = PROBE_FIRST_MS;
-		snprintf(words, sizeof(words), "%s: notices are tried again for %g s", error,
-		    p->limits.retry_ms / 1000.0);
+		snprintf(words, sizeof(words),
+		    "connection refused, notices are tried again for %g s: %s",
+		    p->limits.retry_ms / 1000.0, error);
 		trouble_failure(trouble, TROUBLE_REFUSED, words, 0);
 	} else if (probe) {
 		s->probe_ms = s->probe_ms * 2 < PROBE_LAST_MS ? s->probe_ms * 2 : PROBE_LAST_MS;

@@ -140,8 +140,13 @@ trouble_over(struct trouble *t)
 	now = clock_ms();
 	if (t->recovered && now - t->well_ms < MINUTE_MS)
 		return;
-	log_info("passthrough %s: notices are answered with 2xx again; %" PRIu64 " were not",
-	    t->url, t->total);
+	if (t->total > 0)
+		log_info("passthrough %s: notices are answered with 2xx again; %" PRIu64
+			 " were not",
+		    t->url, t->total);
+	else
+		log_info(
+		    "passthrough %s: notices are answered with 2xx again, none was lost", t->url);
 	t->ill = false;
 	t->recovered = true;
 	t->well_ms = now;
