@@ -30,10 +30,13 @@ ESTABLISHED = "01"
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 15.0, what: str = "") -> T:
+def wait_until(
+    condition: Callable[[], T], timeout: float = 15.0, what: str | Callable[[], str] = ""
+) -> T:
     """Ask again and again until the condition is true; return what it returned.
 
     timeout: seconds, generous, for a loaded machine is slow but not wrong.
+    what: what was waited for; a function is asked at the end, when it knows how far it came.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -41,7 +44,8 @@ def wait_until(condition: Callable[[], T], timeout: float = 15.0, what: str = ""
         if result:
             return result
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout} s: {what or condition}")
+            said = what() if callable(what) else what
+            raise AssertionError(f"not within {timeout} s: {said or condition}")
         time.sleep(0.005)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from .daemon import Config, Daemon, binary, config
+from .daemon import ORIGIN_WARNING, Config, Daemon, binary, config
 from .fake_django import FakeDjango
 
 StartRelay = Callable[..., Daemon]
@@ -35,7 +37,16 @@ def built() -> None:
 
 
 @pytest.fixture
-def start_relay(tmp_path: Path, workers: int, built: None) -> Iterator[StartRelay]:
+def applications() -> Iterator[contextlib.ExitStack]:
+    """What must go on until the daemons have stopped: they have notices to the end."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start_relay(
+    tmp_path: Path, workers: int, built: None, applications: contextlib.ExitStack
+) -> Iterator[StartRelay]:
     """Start daemons with a configuration each; all are stopped and checked at the end."""
     daemons: list[Daemon] = []
 
@@ -83,12 +94,25 @@ def shared_relay(
 ) -> Iterator[Daemon]:
     """One daemon for a module's tables of small requests, whose rows do not disturb each other."""
     daemon = Daemon(tmp_path_factory.mktemp("shared"), config(), workers)
+    daemon.allow_log(ORIGIN_WARNING)
     yield daemon
     stop_all([daemon])
 
 
 @pytest.fixture
-def django() -> Iterator[FakeDjango]:
+def socket_path() -> Iterator[Path]:
+    """A path for a Unix socket: short, for it may have no more than 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="relay") as folder:
+        yield Path(folder) / "sock"
+
+
+@pytest.fixture
+def django(applications: contextlib.ExitStack) -> FakeDjango:
     """An application that answers each notice with 204."""
-    with FakeDjango() as server:
-        yield server
+    return applications.enter_context(FakeDjango())
+
+
+@pytest.fixture
+def deaf_django(applications: contextlib.ExitStack) -> FakeDjango:
+    """An application that refuses connections until it is told to listen."""
+    return applications.enter_context(FakeDjango(listen=False))

@@ -24,6 +24,7 @@ from .client import Address, Connection, Headers, Poll, Position, Response, wait
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (error|warning|info|debug): .+")
+ORIGIN_WARNING = "warning: .*origin .* is not allowed"
 PUB = "/pub/"
 SUB = "/sub/"
 
@@ -115,7 +116,9 @@ class Daemon:
         if isinstance(settings, str):
             text = settings
         else:
-            settings = {"port": 0, "workers": workers, **copy.deepcopy(settings)}
+            # `listen` says all by itself, and takes no port beside it.
+            port = {} if "listen" in settings else {"port": 0}
+            settings = {**port, "workers": workers, **copy.deepcopy(settings)}
             text = json.dumps(settings, indent=1, ensure_ascii=False)
         self.config_path.write_text(text, encoding="utf-8")
         command = [binary(), "-c", str(self.config_path)]
@@ -161,7 +164,9 @@ class Daemon:
     def expect_log(self, pattern: str) -> list[str]:
         """Wait for a line with this pattern, which may be a warning; return all such lines."""
         self.allow_log(pattern)
-        return wait_until(lambda: self.log_lines(pattern), what=f"log says {pattern}\n{self.log()}")
+        return wait_until(
+            lambda: self.log_lines(pattern), what=lambda: f"log says {pattern}\n{self.log()}"
+        )
 
     def check_log(self) -> None:
         """Check that the log has no line that nobody expected."""
@@ -285,7 +290,7 @@ class Daemon:
     def wait_until_held(self, channel: str | bytes, count: int) -> None:
         wait_until(
             lambda: self.held(channel) == count,
-            what=f"{count} subscribers held, {self.held(channel)} are",
+            what=lambda: f"{count} subscribers held, {self.held(channel)} are",
         )
 
     def poll(

@@ -138,6 +138,10 @@ class FakeDjango:
     def count(self) -> Counter[tuple[str, str]]:
         return Counter(self.events)
 
+    def wait_until_idle(self) -> None:
+        """Wait until each request that came has been answered."""
+        wait_until(lambda: self.busy == 0, what="all to be answered")
+
     def wait_for(self, number: int, timeout: float = 15.0) -> list[Notice]:
         """Wait until so many notices have come, and check that there are no more of them."""
 
@@ -145,7 +149,7 @@ class FakeDjango:
             with self._lock:
                 return len(self._notices) >= number
 
-        wait_until(came, timeout, f"{number} notices, came {len(self.notices)}")
+        wait_until(came, timeout, lambda: f"{number} notices, came {len(self.notices)}")
         notices = self.notices
         assert len(notices) == number, self.events
         return notices

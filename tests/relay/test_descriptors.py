@@ -10,7 +10,7 @@ from .daemon import Daemon, config
 
 FEW = 120  # descriptors the daemon gets
 MANY = 160  # connections it is asked to serve
-WARNING = "warning: .*(descriptors|open files)"
+WARNING = "warning: .*(descriptors|connections is reached)"
 
 
 def answered(polls: list[Poll]) -> list[Poll]:
@@ -30,7 +30,8 @@ def test_the_descriptor_limit_is_raised_to_its_hard_limit(start_relay: StartRela
 
 def out_of_descriptors(start_relay: StartRelay) -> tuple[Daemon, list[Poll]]:
     """A relay that has accepted all it can; more clients wait in the backlog."""
-    relay = start_relay(config(subscriber={"timeout": 0}), ulimit=f"-n {FEW}")
+    settings = config(subscriber={"timeout": 0}, limits={"connections": 10 * MANY})
+    relay = start_relay(settings, ulimit=f"-n {FEW}")
     polls = [relay.poll("c") for _ in range(MANY)]
     relay.expect_log(WARNING)
     return relay, polls
@@ -63,3 +64,14 @@ def test_running_out_of_descriptors_leaves_the_shutdown_clean(start_relay: Start
     relay.stop()
     ended = wait_until(lambda: answered(polls), what="answers")
     assert ended[0].response().status == 304
+
+
+def test_the_limit_of_connections_is_one_of_the_whole_relay(start_relay: StartRelay) -> None:
+    """However the kernel spreads them over the workers, all that the limit allows are served."""
+    settings = config(subscriber={"timeout": 0}, limits={"connections": 41})
+    relay = start_relay(settings)
+    relay.allow_log(WARNING)
+    polls = [relay.poll("c") for _ in range(40)]
+    relay.wait_until_held("c", 40)
+    assert relay.post("c", b"m").status == 201
+    assert {poll.response().body for poll in polls} == {b"m"}

@@ -29,6 +29,13 @@ def last_body(relay: Daemon, channel: str = "c") -> bytes:
     return body
 
 
+@pytest.fixture
+def no_channels(shared_relay: Daemon) -> None:
+    """The channels that bad requests must not make are not there yet from an earlier failure."""
+    for channel in ("bad", "smuggled"):
+        shared_relay.delete(channel)
+
+
 def raw(relay: Daemon, data: bytes) -> tuple[Response, Connection]:
     """Send bytes and read one answer."""
     connection = relay.connect()
@@ -329,6 +336,7 @@ BAD = {
 }
 
 
+@pytest.mark.usefixtures("no_channels")
 @pytest.mark.parametrize("name", BAD)
 def test_a_malformed_request_is_400_and_closes(shared_relay: Daemon, name: str) -> None:
     """And what stands behind it is never taken for a request."""
@@ -341,6 +349,7 @@ def test_a_malformed_request_is_400_and_closes(shared_relay: Daemon, name: str) 
     assert shared_relay.info("bad") is None
 
 
+@pytest.mark.usefixtures("no_channels")
 @pytest.mark.parametrize("name", BAD)
 def test_a_malformed_request_is_400_also_byte_by_byte(shared_relay: Daemon, name: str) -> None:
     connection = shared_relay.connect()
@@ -353,6 +362,7 @@ def test_a_malformed_request_is_400_also_byte_by_byte(shared_relay: Daemon, name
     connection.assert_closed()
 
 
+@pytest.mark.usefixtures("no_channels")
 @pytest.mark.parametrize("coding", ["gzip", "gzip, chunked", "identity", "xchunked", "chunkedx"])
 def test_a_transfer_coding_other_than_chunked_is_501(shared_relay: Daemon, coding: str) -> None:
     data = request_bytes("POST", "/pub/bad", {"Transfer-Encoding": coding}, chunked(b"abc"))
@@ -362,6 +372,7 @@ def test_a_transfer_coding_other_than_chunked_is_501(shared_relay: Daemon, codin
     assert shared_relay.info("bad") is None
 
 
+@pytest.mark.usefixtures("no_channels")
 @pytest.mark.parametrize("coding", ["chunked, gzip", "chunked, chunked", "", ","])
 def test_a_transfer_coding_that_does_not_end_as_it_must_is_refused(
     shared_relay: Daemon, coding: str
@@ -407,7 +418,7 @@ def test_a_target_over_8_kib_is_414(shared_relay: Daemon) -> None:
 def test_headers_over_16_kib_are_431(shared_relay: Daemon) -> None:
     one = {"X": "x" * 15_000}
     assert shared_relay.request("GET", "/nowhere", one).status == 404
-    many = [(f"X-{n}", "x" * 40) for n in range(250)]
+    many = [(f"X-{n}", "x" * 100) for n in range(100)]
     assert shared_relay.request("GET", "/nowhere", many).status == 404
     for too_much in ({"X": "x" * 17_000}, [(f"X-{n}", "x" * 40) for n in range(400)]):
         response, connection = raw(shared_relay, request_bytes("GET", "/nowhere", too_much))
@@ -420,6 +431,7 @@ def test_a_header_without_end_is_431(shared_relay: Daemon) -> None:
     assert response.status == 431
 
 
+@pytest.mark.usefixtures("no_channels")
 def test_trailers_and_extensions_without_end_are_refused(shared_relay: Daemon) -> None:
     for body in (
         b"3;" + b"x" * 300_000,
@@ -516,6 +528,7 @@ def test_a_held_request_is_not_idle(start_relay: StartRelay) -> None:
 # A body that nobody asked for
 
 
+@pytest.mark.usefixtures("no_channels")
 @pytest.mark.parametrize(
     ("method", "target", "status"),
     [
@@ -530,6 +543,7 @@ def test_a_held_request_is_not_idle(start_relay: StartRelay) -> None:
         ("DELETE", "/pub/body2", 404),
     ],
 )
+@pytest.mark.usefixtures("no_channels")
 @pytest.mark.parametrize("coding", ["length", "chunked"])
 def test_a_body_that_nobody_asked_for_is_never_taken_for_a_request(
     shared_relay: Daemon, method: str, target: str, status: int, coding: str

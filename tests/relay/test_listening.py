@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .client import Connection
+from .client import Connection, wait_until
 from .conftest import StartRelay
 from .daemon import CANNOT_BIND, Daemon, config, run
 
@@ -77,15 +78,18 @@ def test_port_0_binds_a_free_port_and_names_it(relay: Daemon) -> None:
     assert relay.put("c").status == 200
 
 
-def test_several_addresses_can_be_listened_on(start_relay: StartRelay) -> None:
-    relay = start_relay(config(listen=["127.0.0.1:0", "127.0.0.2:0", "unix:relay.sock"]))
-    found = re.search(r"listening on .*?127\.0\.0\.2:(\d+)", relay.log(), re.DOTALL)
+def test_several_addresses_can_be_listened_on(start_relay: StartRelay, socket_path: Path) -> None:
+    relay = start_relay(config(listen=["127.0.0.1:0", "127.0.0.2:0", f"unix:{socket_path}"]))
+    found = wait_until(
+        lambda: re.search(r"listening on .*?127\.0\.0\.2:(\d+)", relay.log(), re.DOTALL),
+        what="the second address",
+    )
     assert found
     relay.publish("c", b"m")
     addresses = (
         relay.address,
         ("127.0.0.2", int(found[1])),
-        str(relay.folder / "relay.sock"),
+        str(socket_path),
     )
     for address in addresses:
         with Connection(address) as connection:
@@ -103,11 +107,10 @@ def test_an_ipv6_address_can_be_listened_on(start_relay: StartRelay) -> None:
         assert connection.request("POST", "/pub/c", body=b"m").status == 202
 
 
-def test_a_unix_socket_holds_subscribers(start_relay: StartRelay) -> None:
-    relay = start_relay(config(listen=["127.0.0.1:0", "unix:relay.sock"]))
-    path = relay.folder / "relay.sock"
-    assert stat.S_ISSOCK(path.stat().st_mode)
-    with Connection(str(path)) as subscriber:
+def test_a_unix_socket_holds_subscribers(start_relay: StartRelay, socket_path: Path) -> None:
+    relay = start_relay(config(listen=["127.0.0.1:0", f"unix:{socket_path}"]))
+    assert stat.S_ISSOCK(socket_path.stat().st_mode)
+    with Connection(str(socket_path)) as subscriber:
         subscriber.send_request("GET", "/sub/c")
         relay.wait_until_held("c", 1)
         assert relay.post("c", b"m").status == 201
@@ -118,36 +121,38 @@ def test_a_unix_socket_holds_subscribers(start_relay: StartRelay) -> None:
         relay.wait_until_held("d", 0)
 
 
+def unix_text(path: Path, workers: int) -> str:
+    return json.dumps({"listen": [f"unix:{path}"], "workers": workers, **config()})
+
+
 def test_a_unix_socket_that_another_relay_serves_is_refused(
-    start_relay: StartRelay, workers: int
+    start_relay: StartRelay, socket_path: Path, workers: int
 ) -> None:
-    relay = start_relay(config(listen=["127.0.0.1:0", "unix:relay.sock"]))
-    path = relay.folder / "relay.sock"
-    text = config_text(0, workers) + f'listen: ["unix:{path}"]\n'
-    assert "relay.sock" in refused(text)
-    with Connection(str(path)) as connection:
+    relay = start_relay(config(listen=["127.0.0.1:0", f"unix:{socket_path}"]))
+    assert str(socket_path) in refused(unix_text(socket_path, workers))
+    with Connection(str(socket_path)) as connection:
         assert connection.request("POST", "/pub/c", body=b"m").status == 202
     assert relay.stored("c") == 1
 
 
-def test_a_unix_socket_left_by_a_crash_is_taken_over(start_relay: StartRelay) -> None:
-    first = start_relay(config(listen=["127.0.0.1:0", "unix:../relay.sock"]))
-    path = first.folder.parent / "relay.sock"
-    first.kill()
-    assert path.exists()
-    second = start_relay(config(listen=["127.0.0.1:0", "unix:../relay.sock"]))
-    with Connection(str(path)) as connection:
+def test_a_unix_socket_left_by_a_crash_is_taken_over(
+    start_relay: StartRelay, socket_path: Path
+) -> None:
+    settings = config(listen=["127.0.0.1:0", f"unix:{socket_path}"])
+    start_relay(settings).kill()
+    assert socket_path.exists()
+    relay = start_relay(settings)
+    with Connection(str(socket_path)) as connection:
         assert connection.request("POST", "/pub/c", body=b"m").status == 202
-    assert second.stored("c") == 1
+    assert relay.stored("c") == 1
 
 
 def test_a_file_that_is_no_socket_is_not_replaced(
-    tmp_path_factory: pytest.TempPathFactory, workers: int, built: None
+    socket_path: Path, workers: int, built: None
 ) -> None:
-    path = tmp_path_factory.mktemp("unix") / "precious"
-    path.write_text("data")
-    assert "precious" in refused(config_text(0, workers) + f'listen: ["unix:{path}"]\n')
-    assert path.read_text() == "data"
+    socket_path.write_text("data")
+    assert str(socket_path) in refused(unix_text(socket_path, workers))
+    assert socket_path.read_text() == "data"
 
 
 def test_connections_are_spread_over_the_workers_and_all_are_served(relay: Daemon) -> None:

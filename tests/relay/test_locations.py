@@ -45,7 +45,7 @@ def test_the_first_location_that_matches_wins(start_relay: StartRelay) -> None:
             "locations": [
                 {**PUBLISHER, "prefix": "/a/special/"},
                 {**SUBSCRIBER, "prefix": "/a/"},
-                {**PUBLISHER, "prefix": "/a/never/"},
+                {**PUBLISHER, "url": "/a/(never/.*)"},
             ]
         }
     )

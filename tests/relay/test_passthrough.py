@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,6 +16,7 @@ from .fake_django import FakeDjango, Notice
 SUBSCRIBE, UNSUBSCRIBE = "subscribe", "unsubscribe"
 PAIR = [(SUBSCRIBE, "c"), (UNSUBSCRIBE, "c")]
 NOTICE_WARNING = "warning: .*(notice|passthrough)"
+DRAIN_WARNING = "warning: the drain takes too long"
 BROWSER = [
     ("Host", "127.0.0.1:8001"),
     ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Test/1.0"),
@@ -41,13 +41,6 @@ def with_passthrough(
 def noticed(start_relay: StartRelay, django: FakeDjango) -> Daemon:
     """A relay whose notices go to the application of the fixture `django`."""
     return start_relay(with_passthrough(django))
-
-
-@pytest.fixture
-def deaf_django() -> Iterator[FakeDjango]:
-    """An application that refuses connections until it is told to listen."""
-    with FakeDjango(listen=False) as server:
-        yield server
 
 
 # What a notice holds
@@ -430,9 +423,11 @@ def test_a_kept_connection_that_django_closed_meanwhile_costs_no_notice(
     for n in range(10):
         poll = noticed.hold(f"c{n}")
         django.wait_for(2 * n + 1)
+        django.wait_until_idle()
         django.hang_up()
         poll.close()
         django.wait_for(2 * n + 2)
+        django.wait_until_idle()
         django.hang_up()
     assert set(django.count().values()) == {1}
 
@@ -475,7 +470,7 @@ def test_notice_connections_is_a_setting(start_relay: StartRelay, django: FakeDj
     for poll in polls:
         poll.close()
     django.wait_for(40)
-    assert django.most_busy == 1
+    assert django.most_busy <= relay.workers  # each worker has one at least
 
 
 def test_two_thousand_subscribers_at_once_have_their_notices_delivered(
@@ -564,9 +559,14 @@ def test_a_refused_notice_is_tried_again_until_django_is_back(
 def test_a_subscribe_that_never_left_is_followed_by_no_unsubscribe(
     start_relay: StartRelay, deaf_django: FakeDjango
 ) -> None:
-    relay = start_relay(with_passthrough(deaf_django, notice_retry=0.3))
+    quiet = {"type": "subscriber", "prefix": "/quiet/", "create_on_get": True, "timeout": 2}
+    settings = config(
+        subscriber={"passthrough": deaf_django.url}, more=[quiet], limits={"notice_retry": 0.3}
+    )
+    relay = start_relay(settings)
     poll = relay.hold("c")
     relay.expect_log(NOTICE_WARNING)
+    assert relay.get("c", prefix="/quiet/").status == 304  # two seconds pass: it is given up
     deaf_django.listen()
     poll.close()
     relay.wait_until_held("c", 0)
@@ -603,6 +603,7 @@ def test_shutdown_does_not_wait_for_a_django_that_does_not_answer(
 ) -> None:
     """What is not told within 5 seconds is counted in the log."""
     relay = start_relay(with_passthrough(django))
+    relay.allow_log(DRAIN_WARNING)
     django.gate.clear()
     polls = [relay.hold(f"c{n}") for n in range(5)]
     django.wait_for(5)
