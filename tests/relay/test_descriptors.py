@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 
+import pytest
+
 from .client import Poll, wait_until
 from .conftest import StartRelay
 from .daemon import Daemon, config
@@ -28,40 +30,51 @@ def test_the_descriptor_limit_is_raised_to_its_hard_limit(start_relay: StartRela
     assert {poll.response().body for poll in polls} == {b"m"}
 
 
-def out_of_descriptors(start_relay: StartRelay) -> tuple[Daemon, list[Poll]]:
-    """A relay that has accepted all it can; more clients wait in the backlog."""
-    settings = config(subscriber={"timeout": 0}, limits={"connections": 10 * MANY})
-    relay = start_relay(settings, ulimit=f"-n {FEW}")
+@pytest.fixture(params=["few from the start", "fewer than it thinks"])
+def short_relay(request: pytest.FixtureRequest, start_relay: StartRelay) -> Daemon:
+    """A relay with few descriptors, which it knows, or which accept() has to tell it."""
+    settings = config(subscriber={"timeout": 0})
+    if request.param == "few from the start":
+        return start_relay(settings, ulimit=f"-n {FEW}")
+    relay = start_relay(settings)
+    resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE, (FEW, FEW))
+    return relay
+
+
+def run_out(relay: Daemon) -> list[Poll]:
+    """Connect until the relay has accepted all it can; further clients wait in the backlog."""
     polls = [relay.poll("c") for _ in range(MANY)]
     relay.expect_log(WARNING)
-    return relay, polls
+    return polls
 
 
-def test_running_out_of_descriptors_pauses_with_one_warning(start_relay: StartRelay) -> None:
+def test_running_out_of_descriptors_pauses_with_one_warning(short_relay: Daemon) -> None:
     """Nobody held is disturbed, and who waited to be accepted is served when others leave."""
-    relay, polls = out_of_descriptors(start_relay)
+    polls = run_out(short_relay)
     assert not answered(polls)
     leavers, stayers = polls[:-50], polls[-50:]
     for poll in leavers:
         poll.close()
-    relay.wait_until_held("c", len(stayers))
-    assert relay.post("c", b"m").status == 201
+    short_relay.wait_until_held("c", len(stayers))
+    assert short_relay.post("c", b"m").status == 201
     assert {poll.response().body for poll in stayers} == {b"m"}
     # One a listener, and each worker has one.
-    assert 1 <= len(relay.log_lines(WARNING)) <= relay.workers
+    assert 1 <= len(short_relay.log_lines(WARNING)) <= short_relay.workers
 
 
-def test_running_out_of_descriptors_does_not_spin(start_relay: StartRelay) -> None:
-    relay, _ = out_of_descriptors(start_relay)
-    before = relay.cpu_seconds()
+def test_running_out_of_descriptors_does_not_spin(
+    short_relay: Daemon, start_relay: StartRelay
+) -> None:
+    run_out(short_relay)
+    before = short_relay.cpu_seconds()
     other = start_relay(config(subscriber={"timeout": 2}))
     assert other.get("c").status == 304  # two seconds pass
-    assert relay.cpu_seconds() - before < 0.5
+    assert short_relay.cpu_seconds() - before < 0.5
 
 
-def test_running_out_of_descriptors_leaves_the_shutdown_clean(start_relay: StartRelay) -> None:
-    relay, polls = out_of_descriptors(start_relay)
-    relay.stop()
+def test_running_out_of_descriptors_leaves_the_shutdown_clean(short_relay: Daemon) -> None:
+    polls = run_out(short_relay)
+    short_relay.stop()
     ended = wait_until(lambda: answered(polls), what="answers")
     assert ended[0].response().status == 304
 
