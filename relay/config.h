@@ -21,35 +21,35 @@
 
 /* What bounds the relay as a whole: the mapping `limits`. */
 struct limits {
-	unsigned connections;         /* 0: what the descriptor limit allows */
-	uint32_t target_size;         /* bytes of the request target; over it 414 */
-	uint32_t header_size;         /* bytes of the whole head; over it 431 */
-	uint32_t id_length;           /* bytes of a channel id, decoded; over it 400 */
-	uint32_t header_timeout_ms;   /* for the whole head, from its first byte */
-	uint32_t body_timeout_ms;     /* for the whole body */
-	uint32_t send_timeout_ms;     /* for a socket that takes nothing */
+	unsigned connections;          /* 0: what the descriptor limit allows */
+	uint32_t target_size;          /* bytes of the request target; over it 414 */
+	uint32_t header_size;          /* bytes of the whole head; over it 431 */
+	uint32_t id_length;            /* bytes of a channel id, decoded; over it 400 */
+	uint32_t header_timeout_ms;    /* for the whole head, from its first byte */
+	uint32_t body_timeout_ms;      /* for the whole body */
+	uint32_t send_timeout_ms;      /* for a socket that takes nothing */
 	uint32_t keepalive_timeout_ms; /* between requests */
-	unsigned notices;             /* waiting to be sent to passthrough URLs, all workers */
-	unsigned notice_connections;  /* at once to each passthrough server, all workers */
-	uint32_t notice_timeout_ms;   /* for one notice, its answer included */
-	uint32_t notice_retry_ms;     /* how long a refused connection is tried again */
+	unsigned notices;              /* waiting to be sent to passthrough URLs, all workers */
+	unsigned notice_connections;   /* at once to each passthrough server, all workers */
+	uint32_t notice_timeout_ms;    /* for one notice, its answer included */
+	uint32_t notice_retry_ms;      /* how long a refused connection is tried again */
 };
 
 /* One store: `store` itself, or one of the mappings below it. */
 struct config_store {
 	char *name; /* "default" where there is one without a name */
 	unsigned line;
-	char *type;               /* "memory" */
-	uint32_t min_messages;    /* kept whatever their age; 0 none */
-	uint32_t max_messages;    /* of a channel; 0 no such limit */
+	char *type;                  /* "memory" */
+	uint32_t min_messages;       /* kept whatever their age; 0 none */
+	uint32_t max_messages;       /* of a channel; 0 no such limit */
 	uint32_t message_timeout_ms; /* 0 never */
-	uint64_t max_memory;      /* bytes of the whole store, channels included */
+	uint64_t max_memory;         /* bytes of the whole store, channels included */
 	uint32_t channel_timeout_ms; /* 0 never */
 };
 
 /*
  * Where to listen. "All addresses" are two: 0.0.0.0 and, optional and for IPv6 alone,
- * [::]. Where their port is 0, the second takes the port that the first was given.
+ * [::]. Port 0 is any free one, for each of them another.
  */
 struct config_listen {
 	char *text; /* as it is shown: "127.0.0.1:8001", "[::1]:8001", "unix:/run/p.sock" */
@@ -63,7 +63,7 @@ struct config {
 	struct config_listen *listens;
 	size_t n_listens;
 	char *servername; /* of the Server header; NULL for none */
-	unsigned workers;  /* 1 to 64; `auto` is the number of processors we may use */
+	unsigned workers; /* 1 to 64; `auto` is the number of processors we may use */
 	enum log_level log;
 	struct limits limits;
 	struct config_store *stores; /* at least one */
@@ -84,8 +84,8 @@ struct config {
  */
 struct config *config_load(const char *path, char error[CONFIG_ERROR_SIZE]) MUST_CHECK;
 /* The same from text in memory; name stands for the file in messages. */
-struct config *config_load_string(const char *text, size_t len, const char *name,
-    char error[CONFIG_ERROR_SIZE]) MUST_CHECK;
+struct config *config_load_string(
+    const char *text, size_t len, const char *name, char error[CONFIG_ERROR_SIZE]) MUST_CHECK;
 
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config);
@@ -101,7 +101,7 @@ struct config_key {
 	const char *mapping; /* "", "limits", "store" or "locations" */
 	const char *name;
 	bool subscriber, publisher; /* of a location: whose key it is */
-	const char *initial; /* the default, in YAML; NULL: the key has none */
+	const char *initial;        /* the default, in YAML; NULL: the key has none */
 };
 bool config_key(size_t i, struct config_key *key);
 
