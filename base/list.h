@@ -75,8 +75,8 @@ list_move_all(struct link *to, struct link *from)
 
 /* Walk a list; the SAFE form allows that the element at hand is removed. */
 #define LIST_EACH(l, head) for (struct link *l = (head)->next; l != (head); l = l->next)
-#define LIST_EACH_SAFE(l, head)                                                                    \
-	for (struct link *l = (head)->next, *l##_next = l->next; l != (head);                      \
+#define LIST_EACH_SAFE(l, head)                                               \
+	for (struct link *l = (head)->next, *l##_next = l->next; l != (head); \
 	     l = l##_next, l##_next = l->next)
 
 #endif

@@ -41,8 +41,7 @@ defuse(char *s, size_t len)
 			s[i] = '?';
 }
 
-static void PRINTF(3, 0)
-log_line(enum log_level level, int error, const char *fmt, va_list ap)
+static void PRINTF(3, 0) log_line(enum log_level level, int error, const char *fmt, va_list ap)
 {
 	char line[LINE_MAX_LEN + 8];
 	struct timespec now;
@@ -65,8 +64,8 @@ log_line(enum log_level level, int error, const char *fmt, va_list ap)
 	if (error != 0 && len < LINE_MAX_LEN) {
 		char text[128];
 
-		n = snprintf(line + len, LINE_MAX_LEN - len, ": %s",
-		    strerror_r(error, text, sizeof(text)));
+		n = snprintf(
+		    line + len, LINE_MAX_LEN - len, ": %s", strerror_r(error, text, sizeof(text)));
 		if (n > 0)
 			len += (size_t)n;
 	}
@@ -81,16 +80,16 @@ log_line(enum log_level level, int error, const char *fmt, va_list ap)
 	}
 }
 
-#define DEFINE_LOG(name, level, error)                                                             \
-	void name(const char *fmt, ...)                                                            \
-	{                                                                                          \
-		int saved = errno;                                                                 \
-		va_list ap;                                                                        \
-                                                                                                   \
-		va_start(ap, fmt);                                                                 \
-		log_line(level, error, fmt, ap);                                                   \
-		va_end(ap);                                                                        \
-		errno = saved;                                                                     \
+#define DEFINE_LOG(name, level, error)           \
+	void name(const char *fmt, ...)          \
+	{                                        \
+		int saved = errno;               \
+		va_list ap;                      \
+                                                 \
+		va_start(ap, fmt);               \
+		log_line(level, error, fmt, ap); \
+		va_end(ap);                      \
+		errno = saved;                   \
 	}
 
 DEFINE_LOG(log_error, LOG_LEVEL_ERROR, saved)

@@ -64,12 +64,12 @@ struct conn {
 		struct publication *publication;
 	};
 	struct notices *notices; /* what Django is told of it; NULL where nothing was */
-	struct in6_addr peer;      /* IPv4 as ::ffff:a.b.c.d */
+	struct in6_addr peer;    /* IPv4 as ::ffff:a.b.c.d */
 	uint16_t peer_port;
 	uint8_t state;
 	bool is_subscriber : 1;
 	bool unix_peer : 1;
-	bool in_process : 1;  /* conn_process() is on the stack: it goes on by itself */
+	bool in_process : 1; /* conn_process() is on the stack: it goes on by itself */
 	bool in_resume : 1;
 	bool unread : 1;      /* the socket may hold more: no new edge will tell */
 	bool peer_done : 1;   /* FIN has come */
@@ -97,8 +97,8 @@ void conn_set_state(struct conn *conn, enum conn_state state);
 /* Renders and sends an answer; the exchange at hand is over with it. */
 void conn_answer(struct conn *conn, const struct answer *answer);
 /* The same with a sentence as its body. */
-void conn_answer_text(struct conn *conn, unsigned status, const char *fields, size_t fields_len,
-    const char *why);
+void conn_answer_text(
+    struct conn *conn, unsigned status, const char *fields, size_t fields_len, const char *why);
 /*
  * Sends shared bytes, borrowed, as the answer. False if the socket refused them: the
  * connection is closed then.

@@ -86,8 +86,8 @@ read_range(const char *p, const char *end, struct range *r)
 	r->type_len = (size_t)(slash - p);
 	r->subtype = slash + 1;
 	r->subtype_len = (size_t)(stop - slash) - 1;
-	while (r->subtype_len > 0 && (r->subtype[r->subtype_len - 1] == ' ' ||
-					 r->subtype[r->subtype_len - 1] == '\t'))
+	while (r->subtype_len > 0 &&
+	       (r->subtype[r->subtype_len - 1] == ' ' || r->subtype[r->subtype_len - 1] == '\t'))
 		r->subtype_len--;
 	r->q = 1000;
 	while (stop < end) {
@@ -137,9 +137,9 @@ info_negotiate(const char *accept, size_t len)
 		 * wildcard; then the order of the header, then ours. */
 		if (found < 0 || q == 0)
 			continue;
-		if (q > best_q || (q == best_q && (found > best_specificity ||
-						      (found == best_specificity &&
-							  found_order < best_order)))) {
+		if (q > best_q ||
+		    (q == best_q && (found > best_specificity ||
+					(found == best_specificity && found_order < best_order)))) {
 			best = types[i].format;
 			best_q = q;
 			best_specificity = found;

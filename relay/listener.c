@@ -230,7 +230,8 @@ accept_one(struct socket *s)
 	case ENFILE:
 	case ENOBUFS:
 	case ENOMEM:
-		pause_accepting(l, errno == EMFILE ? "no descriptors are left for clients" : strerror(errno));
+		pause_accepting(
+		    l, errno == EMFILE ? "no descriptors are left for clients" : strerror(errno));
 		return false;
 	case EAGAIN:
 		/* Quiet: what was wrong is over. */

@@ -45,7 +45,9 @@ find_config(void)
 int
 main(int argc, char **argv)
 {
-	enum { OPT_DUMP = 256 };
+	enum {
+		OPT_DUMP = 256
+	};
 	static const struct option options[] = {
 	    {"config", required_argument, NULL, 'c'},
 	    {"test", no_argument, NULL, 't'},
@@ -89,8 +91,9 @@ main(int argc, char **argv)
 		return RELAY_EXIT_USAGE;
 	}
 	if (path == NULL && (path = find_config()) == NULL) {
-		fprintf(stderr, "pushserver: no configuration: neither %s nor %s is there; "
-				"name one with -c\n",
+		fprintf(stderr,
+		    "pushserver: no configuration: neither %s nor %s is there; "
+		    "name one with -c\n",
 		    default_paths[0], default_paths[1]);
 		return RELAY_EXIT_CONFIG;
 	}

@@ -67,8 +67,7 @@ is_hop_by_hop(const struct request *req, struct slice name)
 			p = token_end + 1;
 			while (token < token_end && (*token == ' ' || *token == '\t'))
 				token++;
-			while (token < token_end &&
-			       (token_end[-1] == ' ' || token_end[-1] == '\t'))
+			while (token < token_end && (token_end[-1] == ' ' || token_end[-1] == '\t'))
 				token_end--;
 			if ((size_t)(token_end - token) == name.len &&
 			    strncasecmp(token, name.p, name.len) == 0)
@@ -208,8 +207,8 @@ notices_subscribe(struct conn *conn, const struct location *loc, const struct ch
 		if (n->headers == NULL)
 			goto err;
 	}
-	passthrough_notify(n->chain, PASSTHROUGH_SUBSCRIBE, loc->passthrough, channel->id->key.bytes,
-	    channel->id->key.len, n->headers);
+	passthrough_notify(n->chain, PASSTHROUGH_SUBSCRIBE, loc->passthrough,
+	    channel->id->key.bytes, channel->id->key.len, n->headers);
 	return notice_headers_ref(n->headers);
 err:
 	log_errorx("out of memory: a subscriber goes without passthrough notices");

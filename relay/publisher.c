@@ -100,8 +100,8 @@ publisher_tell(struct worker *w, struct publication *pub, bool sent)
 		log_errorx("out of memory: a publisher will not be answered");
 		return;
 	}
-	*note = (struct reply_note){
-	    .note = {.kind = NOTE_ANSWERED}, .publication = pub, .sent = sent};
+	*note =
+	    (struct reply_note){.note = {.kind = NOTE_ANSWERED}, .publication = pub, .sent = sent};
 	/* Once posted, this may be the last answer, and pub gone. */
 	mailbox = pub->worker->mailbox;
 	mailbox_post(mailbox, &note->note);

@@ -226,7 +226,8 @@ run_workers(struct relay *relay)
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	for (; started < n; started++) {
-		error = pthread_create(&threads[started], NULL, run_worker, relay->workers[started]);
+		error =
+		    pthread_create(&threads[started], NULL, run_worker, relay->workers[started]);
 		if (error != 0)
 			break;
 	}
@@ -320,8 +321,8 @@ void
 relay_foreign_origin(
     struct relay *relay, const struct location *loc, const char *origin, size_t len)
 {
-	const uint64_t before = atomic_fetch_add_explicit(
-	    &relay->foreign_origins[loc->index], 1, memory_order_relaxed);
+	const uint64_t before =
+	    atomic_fetch_add_explicit(&relay->foreign_origins[loc->index], 1, memory_order_relaxed);
 
 	if (before > 0)
 		return;

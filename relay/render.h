@@ -41,8 +41,8 @@ struct render_cache {
 };
 
 /* As render_poll(), out of the cache; borrowed until render_cache_clear(). */
-struct bytes *render_cached(struct render_cache *cache, struct worker *w,
-    const struct message *msg, const struct render_variant *variant);
+struct bytes *render_cached(struct render_cache *cache, struct worker *w, const struct message *msg,
+    const struct render_variant *variant);
 void render_cache_clear(struct render_cache *cache);
 
 #endif

@@ -63,8 +63,8 @@ struct request {
 	const char *base;
 	char *head;
 	size_t head_len, head_cap;
-	size_t scanned;    /* bytes known to be whole lines, all but the last CRLF found */
-	size_t line_start; /* of the line at hand */
+	size_t scanned;      /* bytes known to be whole lines, all but the last CRLF found */
+	size_t line_start;   /* of the line at hand */
 	size_t fields_start; /* behind the request line; 0 while that is incomplete */
 
 	enum request_method method;
@@ -72,7 +72,7 @@ struct request {
 	bool has_query, http10, keep_alive;
 	uint32_t known[HEADER_COUNT]; /* index of a field + 1; 0: absent */
 	uint32_t twice;               /* bit h: header h came again */
-	struct field *fields; /* as many as limits.header_size has room for */
+	struct field *fields;         /* as many as limits.header_size has room for */
 	size_t n_fields, fields_cap;
 	bool in_value; /* http-parser's last callback was for a value */
 
@@ -194,8 +194,8 @@ static const struct {
 
 /* method SP target SP version, exactly; 0 or a status. *method_len for the parser. */
 static unsigned
-check_request_line(struct request *req, const char *line, size_t len, size_t *method_len,
-    const char **why)
+check_request_line(
+    struct request *req, const char *line, size_t len, size_t *method_len, const char **why)
 {
 	size_t i = 0, target;
 

@@ -30,8 +30,8 @@ static const char publisher_methods[] = "GET, PUT, POST, DELETE";
 static const char publisher_methods_cors[] = "GET, PUT, POST, DELETE, OPTIONS";
 
 static struct verdict
-check_publisher(struct conn *conn, const struct request *req, const struct location *loc,
-    bool origin_allowed)
+check_publisher(
+    struct conn *conn, const struct request *req, const struct location *loc, bool origin_allowed)
 {
 	const bool has_cors = loc->cors.n_origins > 0;
 	const char *methods = has_cors ? publisher_methods_cors : publisher_methods;

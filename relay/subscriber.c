@@ -169,8 +169,7 @@ answer_nothing_new(struct subscriber *sub, unsigned status)
 
 	if (sub->has_asked)
 		response_position(&t, sub->asked);
-	response_cors(
-	    &t, &sub->loc->cors, sub->cors_block, "If-Modified-Since, If-None-Match");
+	response_cors(&t, &sub->loc->cors, sub->cors_block, "If-Modified-Since, If-None-Match");
 	answer.fields_len = text_len(&t);
 	leave(sub);
 	free_subscriber(sub);
@@ -344,7 +343,8 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 	    .watch = may_wait ? &sub->channel->watch : NULL,
 	    .hold = loc->concurrency == CONCURRENCY_BROADCAST ? NULL : &hold,
 	};
-	answer = store_next(route->store, &route->key, &query, &result, on_next, sub, &sub->pending);
+	answer =
+	    store_next(route->store, &route->key, &query, &result, on_next, sub, &sub->pending);
 	if (answer == STORE_PENDING) {
 		conn_set_state(conn, CONN_ANSWERING);
 		wheel_clear(&conn->timer);

@@ -23,11 +23,11 @@ struct route;
 struct subscriber {
 	struct conn *conn;
 	const struct location *loc;
-	struct channel *channel;  /* used: channel_unuse() */
-	struct link waiter;       /* channel->waiters, while it is held */
-	struct store_op *pending; /* NULL: no store call is */
-	struct msgid position;    /* the store's newest id when it began to wait */
-	struct msgid asked;       /* the request's own, for a 304 */
+	struct channel *channel;        /* used: channel_unuse() */
+	struct link waiter;             /* channel->waiters, while it is held */
+	struct store_op *pending;       /* NULL: no store call is */
+	struct msgid position;          /* the store's newest id when it began to wait */
+	struct msgid asked;             /* the request's own, for a 304 */
 	struct notice_headers *headers; /* the subscribe notice's; NULL: none went out */
 	uint64_t ticket;                /* names it in its worker */
 	uint16_t cors_block;

@@ -44,10 +44,10 @@ struct worker {
 	struct listener *listener;
 
 	struct slab conn_slab, subscriber_slab;
-	struct link conns[CONN_STATES]; /* by state */
-	unsigned n_conns;               /* all but the closed ones */
-	uint64_t next_conn;             /* numbers connections in the log */
-	uint64_t next_ticket;           /* numbers waiters: struct store_hold */
+	struct link conns[CONN_STATES];           /* by state */
+	unsigned n_conns;                         /* all but the closed ones */
+	uint64_t next_conn;                       /* numbers connections in the log */
+	uint64_t next_ticket;                     /* numbers waiters: struct store_hold */
 	struct conn *resume_first, **resume_last; /* with more to do, by conn.resume_next */
 	struct event *resume_event;
 	struct event *reap_event; /* frees what is CONN_CLOSED, when the stack has unwound */

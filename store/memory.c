@@ -60,8 +60,8 @@ struct store_channel {
 	struct msgid dropped;  /* highest id that is gone: a position below it has a gap */
 	uint64_t requested_ms; /* last subscriber request */
 
-	struct link empty;  /* in struct memory while it was made by POST and count is 0 */
-	uint64_t idle_ms;   /* when it was last seen with a message or a waiter */
+	struct link empty; /* in struct memory while it was made by POST and count is 0 */
+	uint64_t idle_ms;  /* when it was last seen with a message or a waiter */
 	struct store_watch *watches;
 	struct holder *holders;
 };
@@ -129,8 +129,8 @@ message_cost(const struct message *msg)
 static size_t
 channel_cost(size_t id_len)
 {
-	return sizeof(struct store_channel) + sizeof(struct channel_id) + id_len +
-	       sizeof(void *) + 3 * MALLOC_OVERHEAD;
+	return sizeof(struct store_channel) + sizeof(struct channel_id) + id_len + sizeof(void *) +
+	       3 * MALLOC_OVERHEAD;
 }
 
 static struct slot *
@@ -308,8 +308,7 @@ info_of(const struct store_channel *ch)
 	return (struct store_info){
 	    .messages = ch->count,
 	    .subscribers = held(ch),
-	    .requested_s =
-		ch->was_requested ? (int64_t)(elapsed_ms(ch->requested_ms) / 1000) : -1,
+	    .requested_s = ch->was_requested ? (int64_t)(elapsed_ms(ch->requested_ms) / 1000) : -1,
 	    .has_last = ch->has_last,
 	    .last = ch->last,
 	};
@@ -547,8 +546,8 @@ take_place(struct memory *m, struct store_channel *ch, const struct store_query 
 		h->place = hold->place;
 		h->next = ch->holders;
 		ch->holders = h;
-	} else if (!post(m, ch, h->mailbox, NOTE_DISPLACED, m->last, NULL, NULL, h->ticket,
-		       after)) {
+	} else if (!post(
+		       m, ch, h->mailbox, NOTE_DISPLACED, m->last, NULL, NULL, h->ticket, after)) {
 		return STORE_FAILED;
 	}
 	h->ticket = hold->ticket;

@@ -56,8 +56,8 @@ store_next(struct store *s, const struct channel_key *key, const struct store_qu
 }
 
 enum store_answer
-store_drop(struct store *s, const struct channel_key *key, void *reply,
-    struct store_result *result, store_fn *fn, void *arg, struct store_op **op)
+store_drop(struct store *s, const struct channel_key *key, void *reply, struct store_result *result,
+    store_fn *fn, void *arg, struct store_op **op)
 {
 	return s->ops->drop(s, key, reply, result, fn, arg, op);
 }

@@ -60,11 +60,11 @@ enum store_status {
 
 /* Channel information (PROTOCOL, section 4). */
 struct store_info {
-	uint64_t messages;      /* stored, after the request */
-	uint64_t subscribers;   /* held, before the request */
-	int64_t requested_s;    /* since the last subscriber request; -1 never */
-	bool has_last;          /* last is the id of a message */
-	struct msgid last;      /* of the last message, stored or not */
+	uint64_t messages;    /* stored, after the request */
+	uint64_t subscribers; /* held, before the request */
+	int64_t requested_s;  /* since the last subscriber request; -1 never */
+	bool has_last;        /* last is the id of a message */
+	struct msgid last;    /* of the last message, stored or not */
 };
 
 struct store_result {
@@ -73,8 +73,8 @@ struct store_result {
 	unsigned notes;         /* append, drop: workers that were told, who all answer reply */
 	struct message *msg;    /* next: counted, now the caller's; NULL for none */
 	struct msgid newest;    /* next: the store's newest id, where a waiter begins */
-	bool gap;               /* next: messages after the position were dropped, or may have been */
-	bool transient;         /* next: the channel lives only by its waiters */
+	bool gap;       /* next: messages after the position were dropped, or may have been */
+	bool transient; /* next: the channel lives only by its waiters */
 };
 
 typedef void store_fn(void *arg, enum store_answer answer, struct store_result *result);
