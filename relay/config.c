@@ -52,8 +52,8 @@ struct key;
 struct reader {
 	const char *name;     /* of the file, for messages */
 	yaml_document_t *doc; /* in which list entries and keys are looked up */
-	unsigned line;	      /* of what is being read; 0 where there is no line */
-	char path[200];	      /* "locations[1].polling" */
+	unsigned line;        /* of what is being read; 0 where there is no line */
+	char path[200];       /* "locations[1].polling" */
 	size_t path_len;
 	char *error; /* CONFIG_ERROR_SIZE bytes */
 	struct config *config;
@@ -90,11 +90,11 @@ struct key {
 	unsigned of; /* in locations: which types have it; elsewhere OF_BOTH */
 	const struct kind *kind;
 	size_t offset;
-	const char *initial;	  /* YAML; NULL: none, the field stays zero */
-	uint64_t min, max;	  /* in the field's unit */
+	const char *initial;      /* YAML; NULL: none, the field stays zero */
+	uint64_t min, max;        /* in the field's unit */
 	const struct word *words; /* instead of bounds */
-	bool nullable;		  /* a text that null takes away */
-	bool secret;		  /* a text that no message shows, for a password may be in it */
+	bool nullable;            /* a text that null takes away */
+	bool secret;              /* a text that no message shows, for a password may be in it */
 	/* What is wrong with a text; NULL: nothing. Not for null. */
 	const char *(*check)(const char *text);
 };

@@ -18,7 +18,7 @@
  * given up after some milliseconds. The heap is for patterns that need more than
  * PCRE2's own 32 KiB of stack, such as "((?:[^/]|x)+)": 350 bytes for a byte of the path.
  */
-#define MATCH_STEPS_MAX	   300000
+#define MATCH_STEPS_MAX    300000
 #define MATCH_HEAP_MAX_KIB 32768
 
 /*
@@ -238,7 +238,7 @@ mask(struct in6_addr *addr, unsigned prefix_len)
 
 	for (unsigned i = 0; i < 16; i++) {
 		unsigned bits = prefix_len >= (i + 1) * 8 ? 8
-				: prefix_len > i * 8	  ? prefix_len - i * 8
+				: prefix_len > i * 8      ? prefix_len - i * 8
 							  : 0;
 		uint8_t kept = (uint8_t)(addr->s6_addr[i] & (0xff00 >> bits));
 
