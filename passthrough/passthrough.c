@@ -68,14 +68,14 @@ struct notice_chain {
 /* One easy handle; chain tells whether it is in use. */
 struct slot {
 	struct server *server;
-	CURL *easy; /* made when first used */
+	CURL *easy; /* made when first used, reset for each notice */
 	struct notice_chain *chain;
 	struct curl_slist *lines;
 	size_t answer_len;
 	int local_port; /* of the connection in use */
-	bool probe;	/* the server was refusing when it began */
-	bool sent;	/* a request went out: it may have arrived */
-	bool unread;	/* but the server's kernel said that nobody had read it */
+	bool probe;     /* the server was refusing when it began */
+	bool sent;      /* a request went out: it may have arrived */
+	bool unread;    /* but the server's kernel said that nobody had read it */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -100,10 +100,10 @@ struct passthrough {
 	struct curl_loop *loop;
 	struct link servers, targets;
 	unsigned n_servers;
-	size_t pending;	   /* notices queued or under way */
+	size_t pending;    /* notices queued or under way */
 	size_t subscribes; /* of these, subscribes */
-	size_t sending;	   /* of the subscribes, those under way */
-	size_t chains;	   /* not yet freed */
+	size_t sending;    /* of the subscribes, those under way */
+	size_t chains;     /* not yet freed */
 	bool draining;
 	struct passthrough_counters counters;
 };
@@ -442,20 +442,19 @@ on_answer(char *data UNUSED, size_t size, size_t n, void *arg)
 	return slot->answer_len > ANSWER_MAX ? 0 : size * n;
 }
 
-/* What is the same for all notices. 0, or -1 when out of memory. */
-static int
-slot_open(struct slot *slot)
-{
-	const struct passthrough_limits *limits = &slot->server->p->limits;
-	CURL *easy = curl_easy_init();
-
-	if (easy == NULL)
-		return -1;
+/* Any option of the easy handle at hand; err is where there is no memory for it. */
 #define SET(option, value)                                             \
 	do {                                                           \
 		if (curl_easy_setopt(easy, option, value) != CURLE_OK) \
 			goto err;                                      \
 	} while (0)
+
+/* What is the same for all notices. 0, or -1 when out of memory. */
+static int
+slot_set_up(struct slot *slot, CURL *easy)
+{
+	const struct passthrough_limits *limits = &slot->server->p->limits;
+
 	SET(CURLOPT_PRIVATE, slot);
 	SET(CURLOPT_ERRORBUFFER, slot->error);
 	SET(CURLOPT_NOSIGNAL, 1L);
@@ -477,11 +476,9 @@ slot_open(struct slot *slot)
 	SET(CURLOPT_PREREQDATA, slot);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
 	SET(CURLOPT_CLOSESOCKETDATA, slot->server);
-	slot->easy = easy;
 	return 0;
 
 err:
-	curl_easy_cleanup(easy);
 	return -1;
 }
 
@@ -491,20 +488,26 @@ slot_start(struct slot *slot, struct notice_chain *chain)
 {
 	const struct notice *n = chain->first;
 	struct server *s = slot->server;
-	CURL *easy;
+	CURL *easy = slot->easy;
 
-	if (slot->easy == NULL && slot_open(slot) < 0)
+	/*
+	 * The reset is for a count that libcurl keeps with the handle: in all its life it
+	 * sends no more than five requests again that a closed connection did not take.
+	 */
+	if (easy != NULL)
+		curl_easy_reset(easy);
+	else
+		easy = slot->easy = curl_easy_init();
+	if (easy == NULL)
 		return -1;
-	easy = slot->easy;
 	slot->lines = header_list(n->headers);
-	if (slot->lines == NULL)
-		return -1;
+	if (slot->lines == NULL || slot_set_up(slot, easy) < 0)
+		goto err;
 	/* The body stays where it is, so that libcurl can send it again. */
 	SET(CURLOPT_URL, n->target->url);
 	SET(CURLOPT_HTTPHEADER, slot->lines);
 	SET(CURLOPT_POSTFIELDSIZE, (long)n->body_len);
 	SET(CURLOPT_POSTFIELDS, &n->body[0]);
-#undef SET
 	slot->error[0] = '\0';
 	slot->answer_len = 0;
 	slot->local_port = 0;
@@ -519,11 +522,12 @@ slot_start(struct slot *slot, struct notice_chain *chain)
 	return 0;
 
 err:
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+	curl_easy_reset(easy);
 	curl_slist_free_all(slot->lines);
 	slot->lines = NULL;
 	return -1;
 }
+#undef SET
 
 /* The transfer is over. Returns the chain, which is on no list. */
 static struct notice_chain *

@@ -36,8 +36,8 @@
 /* --- a server that does as it is told --- */
 
 enum behaviour {
-	ANSWER,	     /* with server.answer */
-	HOLD,	     /* read the request and leave it without an answer */
+	ANSWER,      /* with server.answer */
+	HOLD,        /* read the request and leave it without an answer */
 	HANG_UP,     /* read the request, then close */
 	ANSWER_LAST, /* answer, then close the connection that is now idle */
 };
@@ -977,6 +977,25 @@ test_notice_that_a_closing_connection_did_not_read_is_sent_again(void **state)
 	passthrough_free(env->p);
 }
 
+/* libcurl by itself has enough of it after five times in the life of a handle. */
+static void
+test_server_that_is_gone_from_each_kept_connection_gets_each_notice_once(void **state)
+{
+	struct env *env = *state;
+	struct passthrough_limits limits = ordinary;
+
+	limits.connections = 1;
+	begin(env, limits);
+	env->server.deaf = true;
+	for (int i = 0; i < 20; i++)
+		come_and_go(env, "a");
+	RUN_UNTIL(env, passthrough_idle(env->p));
+	assert_counted(env, 40, 0, 0, 0);
+	assert_int_equal(env->server.n_requests, 40);
+	assert_int_equal(times_logged(env, "warning"), 0);
+	passthrough_free(env->p);
+}
+
 static void
 test_notice_that_went_unread_is_tried_again_while_the_server_refuses(void **state)
 {
@@ -1165,8 +1184,8 @@ test_subscribe_that_finds_the_queue_full_is_dropped_with_its_unsubscribe(void **
 	one = notice_chain_new(env->p);
 	two = notice_chain_new(env->p);
 	three = notice_chain_new(env->p);
-	subscribe(one, env, "one");	/* under way */
-	subscribe(two, env, "two");	/* waits */
+	subscribe(one, env, "one");     /* under way */
+	subscribe(two, env, "two");     /* waits */
 	subscribe(three, env, "three"); /* too many */
 	assert_counted(env, 0, 0, 0, 1);
 	/* Whose subscribe was taken is told to leave, however full it is. */
@@ -1391,6 +1410,7 @@ main(void)
 	    TEST(test_kept_connections_that_were_closed_lose_no_notice),
 	    TEST(test_server_that_closes_after_each_answer_gets_each_notice_once),
 	    TEST(test_notice_that_a_closing_connection_did_not_read_is_sent_again),
+	    TEST(test_server_that_is_gone_from_each_kept_connection_gets_each_notice_once),
 	    TEST(test_notice_that_went_unread_is_tried_again_while_the_server_refuses),
 	    TEST(test_notice_that_was_read_but_not_answered_is_not_sent_again),
 	    TEST(test_read_but_not_answered_and_then_refused_is_not_sent_again),
