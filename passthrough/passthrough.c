@@ -690,13 +690,14 @@ on_done(void *arg, CURL *easy, CURLcode result)
 	struct trouble *trouble;
 	const char *error, *relay = NULL;
 	char *private;
-	long status = 0, os_error = 0;
+	long status = 0, os_error = 0, connects = 0;
 
 	curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
 	slot = (struct slot *)(void *)private;
 	s = slot->server;
 	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_error);
+	curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
 	curl_easy_getinfo(easy, CURLINFO_LOCAL_IP, &relay);
 	chain = slot_release(slot);
 	trouble = &chain->first->target->trouble;
@@ -722,6 +723,10 @@ on_done(void *arg, CURL *easy, CURLcode result)
 	} else if (result == CURLE_COULDNT_CONNECT && os_error == ECONNREFUSED &&
 		   (!slot->sent || slot->unread)) {
 		server_refused(s, chain, slot->probe, error);
+	} else if (slot->unread && connects == 0) {
+		/* Nothing but kept connections that were closed, more of them than libcurl
+		 * tries. Each time there are fewer. */
+		chain_ready(chain, true);
 	} else {
 		trouble_failure(trouble, -(int)result, error, 1);
 		server_accepts(s);

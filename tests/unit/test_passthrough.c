@@ -997,6 +997,33 @@ test_server_that_is_gone_from_each_kept_connection_gets_each_notice_once(void **
 }
 
 static void
+test_server_that_is_gone_from_all_kept_connections_at_once_gets_the_next_notice(void **state)
+{
+	struct env *env = *state;
+	struct notice_chain *chain = NULL;
+
+	begin(env, ordinary);
+	env->server.deaf = true;
+	env->server.behaviour = HOLD;
+	for (int i = 0; i < 8; i++) {
+		chain = notice_chain_new(env->p);
+		subscribe(chain, env, "a");
+		notice_chain_end(chain);
+	}
+	RUN_UNTIL(env, env->server.holding == 8);
+	server_release(&env->server);
+	RUN_UNTIL(env, passthrough_idle(env->p));
+	assert_int_equal(env->server.open, 8);
+	come_and_go(env, "b");
+	RUN_UNTIL(env, passthrough_idle(env->p));
+
+	assert_counted(env, 10, 0, 0, 0);
+	assert_int_equal(env->server.n_requests, 10);
+	assert_int_equal(times_logged(env, "warning"), 0);
+	passthrough_free(env->p);
+}
+
+static void
 test_notice_that_went_unread_is_tried_again_while_the_server_refuses(void **state)
 {
 	struct env *env = *state;
@@ -1411,6 +1438,7 @@ main(void)
 	    TEST(test_server_that_closes_after_each_answer_gets_each_notice_once),
 	    TEST(test_notice_that_a_closing_connection_did_not_read_is_sent_again),
 	    TEST(test_server_that_is_gone_from_each_kept_connection_gets_each_notice_once),
+	    TEST(test_server_that_is_gone_from_all_kept_connections_at_once_gets_the_next_notice),
 	    TEST(test_notice_that_went_unread_is_tried_again_while_the_server_refuses),
 	    TEST(test_notice_that_was_read_but_not_answered_is_not_sent_again),
 	    TEST(test_read_but_not_answered_and_then_refused_is_not_sent_again),
