@@ -200,7 +200,7 @@ test_long_lines_are_cut_and_say_so(void **state UNUSED)
 }
 
 #define THREADS 4
-#define LINES	500
+#define LINES   500
 
 static void *
 log_lines(void *arg)
