@@ -341,7 +341,7 @@ void
 conn_answer(struct conn *conn, const struct answer *answer)
 {
 	struct worker *w = conn->worker;
-	struct text t = text_in(w->text_buf, WORKER_TEXT_SIZE);
+	struct text t = text_in(w->text_buf, w->text_size);
 
 	if (w->draining)
 		conn->close_after = true;

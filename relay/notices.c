@@ -191,7 +191,7 @@ struct notice_headers *
 notices_subscribe(struct conn *conn, const struct location *loc, const struct channel *channel,
     const struct request *req)
 {
-	struct text t = text_in(conn->worker->text_buf, WORKER_TEXT_SIZE);
+	struct text t = text_in(conn->worker->text_buf, conn->worker->text_size);
 	struct notices *n = notices_of(conn);
 
 	if (n == NULL)

@@ -7,6 +7,7 @@
 #include "relay/config.h"
 #include "relay/listener.h"
 #include "relay/location.h"
+#include "relay/request.h"
 #include "relay/worker.h"
 #include "store/store.h"
 
@@ -283,6 +284,7 @@ relay_run(struct config *config)
 		log_error("cannot start");
 		goto out;
 	}
+	request_global_init();
 	if (table_seed() < 0 || passthrough_global_init() < 0) {
 		log_error("cannot start");
 		goto out;

@@ -105,6 +105,13 @@ static const struct {
     {"Transfer-Encoding", HEADER_TRANSFER_ENCODING},
 };
 
+void
+request_global_init(void)
+{
+	/* It counts all bytes of a head, and is 80 KiB as Debian builds it. */
+	http_parser_set_max_header_size(UINT32_MAX);
+}
+
 struct request *
 request_new(const struct request_limits *limits)
 {

@@ -60,6 +60,9 @@ struct request_limits {
 	uint32_t header_size;
 };
 
+/* Lifts http-parser's own limit of a head, below ours. Call once, before the first thread. */
+void request_global_init(void);
+
 /* Returns new, or NULL when out of memory. limits are borrowed as long as it lives. */
 struct request *request_new(const struct request_limits *limits);
 void request_free(struct request *req);

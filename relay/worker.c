@@ -17,6 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What an answer has beside Server: a CORS block, a position, a sentence. */
+#define ANSWER_ROOM 16384
+
 /* How often a draining worker looks whether it is done. */
 #define DRAIN_TICK_MS 10
 
@@ -269,7 +272,11 @@ worker_new(struct relay *relay, unsigned index)
 		list_init(&w->conns[i]);
 	slab_init(&w->conn_slab, sizeof(struct conn));
 	slab_init(&w->subscriber_slab, sizeof(struct subscriber));
-	if (make_head_lines(w) < 0 || channels_init(&w->channels, relay->n_stores) < 0 ||
+	if (make_head_lines(w) < 0)
+		goto err;
+	/* The lines of a notice are a request's, Host and X-Forwarded-For twice. */
+	w->text_size = ANSWER_ROOM + w->head_lines_len + 2 * (size_t)config->limits.header_size;
+	if (channels_init(&w->channels, relay->n_stores) < 0 ||
 	    (w->base = new_base()) == NULL ||
 	    (w->mailbox = mailbox_new(w->base, on_note, w)) == NULL ||
 	    (w->wheel = wheel_new(w->base, on_wheel, w)) == NULL ||
@@ -277,7 +284,7 @@ worker_new(struct relay *relay, unsigned index)
 	    (w->match_data = location_match_new()) == NULL ||
 	    (w->scratch = request_new(&w->request_limits)) == NULL ||
 	    (w->read_buf = malloc(WORKER_READ_SIZE)) == NULL ||
-	    (w->text_buf = malloc(WORKER_TEXT_SIZE)) == NULL ||
+	    (w->text_buf = malloc(w->text_size)) == NULL ||
 	    (w->id_buf = malloc(LOCATION_ID_MAX)) == NULL ||
 	    (w->resume_event = event_new(w->base, -1, 0, on_resume, w)) == NULL ||
 	    (w->reap_event = event_new(w->base, -1, 0, on_reap, w)) == NULL ||
