@@ -29,3 +29,72 @@ struct wheel;
 
 /* Bytes read from a socket in one go. A held connection keeps at most one of these. */
 #define WORKER_READ_SIZE 65536
+
+struct worker {
+	struct relay *relay;
+	unsigned index;
+	const struct config *config;
+	struct event_base *base;
+	struct mailbox *mailbox;
+	struct wheel *wheel;
+	struct passthrough *passthrough;
+	struct pcre2_real_match_data_8 *match_data;
+	struct listener *listener;
+
+	struct slab conn_slab, subscriber_slab;
+	struct link conns[CONN_STATES];           /* by state */
+	unsigned n_conns;                         /* all but the closed ones */
+	uint64_t next_conn;                       /* numbers connections in the log */
+	uint64_t next_ticket;                     /* numbers waiters: struct store_hold */
+	struct conn *resume_first, **resume_last; /* with more to do, by conn.resume_next */
+	struct event *resume_event;
+	struct event *reap_event; /* frees what is CONN_CLOSED, when the stack has unwound */
+
+	struct channels channels;
+
+	/* Scratch: valid until the next request, or the next answer. */
+	struct request *scratch; /* takes requests that come whole */
+	char *read_buf;
+	char *text_buf; /* for any head we answer with, and for the lines of a notice */
+	size_t text_size;
+	unsigned char *id_buf; /* LOCATION_ID_MAX bytes */
+
+	/* "Server: …" and "Date: …", good for head_second. */
+	char *head_lines;
+	size_t head_lines_len, server_line_len;
+	int64_t head_second;
+
+	struct event *second_event; /* sweeps, once a second */
+	unsigned events_in_turn;    /* of connections, since the loop last waited */
+	struct request_limits request_limits;
+	bool draining, stopped;
+	struct event *drain_event;
+};
+
+/* Returns new (worker_free), or NULL, logged. */
+struct worker *worker_new(struct relay *relay, unsigned index);
+void worker_free(struct worker *w);
+/* Runs the loop in the calling thread until NOTE_STOP. */
+void worker_run(struct worker *w);
+
+const struct request_limits *worker_request_limits(const struct worker *w);
+
+/* The lines Server and Date, of worker's head_lines_len bytes. */
+const char *worker_head_lines(struct worker *w);
+
+/* A publisher's connection heard of what it waits for: see publisher.h. */
+struct publication;
+struct reply_note {
+	struct note note; /* NOTE_ANSWERED */
+	struct publication *publication;
+	bool sent;
+};
+
+/* conn_resume()'s: go on with this connection in this turn of the loop, unasked. */
+void worker_resume(struct worker *w, struct conn *conn);
+/* A connection was closed: free it once the call stack has unwound. */
+void worker_reap(struct worker *w);
+/* A descriptor has become free. */
+void worker_conn_gone(struct worker *w);
+
+#endif
