@@ -720,12 +720,11 @@ on_done(void *arg, CURL *easy, CURLcode result)
 		server_accepts(s);
 		chain_pop(chain);
 		chain_advance(chain);
-	} else if (result == CURLE_COULDNT_CONNECT && os_error == ECONNREFUSED &&
-		   (!slot->sent || slot->unread)) {
+	} else if (result == CURLE_COULDNT_CONNECT && os_error == ECONNREFUSED && !slot->sent) {
 		server_refused(s, chain, slot->probe, error);
 	} else if (slot->unread && connects == 0) {
-		/* Nothing but kept connections that were closed, more of them than libcurl
-		 * tries. Each time there are fewer. */
+		/* It met nothing but closed connections: more of them than libcurl tries, or
+		 * no new one could be made. Each time there are fewer. */
 		chain_ready(chain, true);
 	} else {
 		trouble_failure(trouble, -(int)result, error, 1);
