@@ -19,12 +19,12 @@
 struct trouble {
 	const char *url;  /* as shown: without user and password */
 	const char *host; /* of url */
-	bool ill;	  /* something is wrong since the last good answer */
-	bool recovered;	  /* well_ms is set */
+	bool ill;         /* something is wrong since the last good answer */
+	bool recovered;   /* well_ms is set */
 	uint64_t well_ms; /* when the log last said that all is well */
 	uint64_t said_ms; /* when it last gave a count, or ill began */
-	uint64_t more;	  /* notices since said_ms */
-	uint64_t total;	  /* notices since ill began */
+	uint64_t more;    /* notices since said_ms */
+	uint64_t total;   /* notices since ill began */
 	unsigned n_kinds; /* ever said; the oldest are forgotten */
 	struct {
 		int kind;
@@ -33,7 +33,7 @@ struct trouble {
 };
 
 /* Kinds beside HTTP statuses: negative CURLcodes, and these. */
-#define TROUBLE_REFUSED	   (-1001)
+#define TROUBLE_REFUSED    (-1001)
 #define TROUBLE_QUEUE_FULL (-1002)
 
 /* A notice was answered with a status that is not 2xx; relay: our address, may be "". */
