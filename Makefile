@@ -127,7 +127,8 @@ test: unit relay-test django-test js-test browser-test
 # Leaks are errors as well; a report ends the program, so that no test passes over it.
 ASAN_ENV := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 \
     UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-PYTEST = $(VENV)/bin/python -W error -m pytest -q
+# Mostly waiting: four at a time, whatever the number of cores.
+PYTEST = $(VENV)/bin/python -W error -m pytest -q -n 4
 
 unit: $(UNIT_NAMES:%=build/asan/unit/%)
 	@set -e; for t in $^; do echo "== $$t"; $(ASAN_ENV) $$t; done

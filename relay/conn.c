@@ -166,6 +166,7 @@ conn_new(struct worker *w, int fd, const struct sockaddr *peer)
 	    event_add(&conn->event, NULL) < 0)
 		goto err_put;
 	w->n_conns++;
+	atomic_fetch_add_explicit(&w->relay->n_conns, 1, memory_order_relaxed);
 	conn_set_state(conn, CONN_READING);
 	set_deadline(conn, w->config->limits.header_timeout_ms);
 	log_conn(conn, "accepted");
@@ -205,6 +206,7 @@ conn_close(struct conn *conn, const char *reason)
 	event_del(&conn->event);
 	close(fd);
 	w->n_conns--;
+	atomic_fetch_sub_explicit(&w->relay->n_conns, 1, memory_order_relaxed);
 	worker_reap(w);
 	worker_conn_gone(w);
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -80,8 +81,13 @@ static void
 remove_stale(const struct sockaddr *addr, socklen_t addr_len)
 {
 	const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)addr;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
+	int fd;
 
+	/* connect() refuses a plain file just as a stale socket. */
+	if (lstat(un->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
 	if (connect(fd, addr, addr_len) < 0 && errno == ECONNREFUSED)
@@ -175,8 +181,8 @@ pause_accepting(struct listener *l, const char *why)
 	const struct timeval tv = {PAUSE_MS / 1000, PAUSE_MS % 1000 * 1000};
 
 	if (!l->warned)
-		log_warnx("%s: new connections wait until others end (worker %u has %u)", why,
-		    l->worker->index, l->worker->n_conns);
+		log_warnx("%s: new connections wait until others end; there are %u", why,
+		    atomic_load(&l->worker->relay->n_conns));
 	l->warned = true;
 	l->paused = true;
 	for (unsigned i = 0; i < l->n_sockets; i++)
@@ -211,7 +217,7 @@ accept_one(struct socket *s)
 	socklen_t peer_len = sizeof(peer);
 	int fd;
 
-	if (w->n_conns >= w->relay->conns_per_worker) {
+	if (atomic_load_explicit(&w->relay->n_conns, memory_order_relaxed) >= w->relay->max_conns) {
 		pause_accepting(l, w->config->limits.connections > 0
 				       ? "limits.connections is reached"
 				       : "no descriptors are left for clients");

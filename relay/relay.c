@@ -126,26 +126,18 @@ raise_descriptor_limit(void)
 }
 
 static void
-share_connections(struct relay *relay)
+limit_connections(struct relay *relay)
 {
 	const rlim_t fds = raise_descriptor_limit();
 	const unsigned wanted = relay->config->limits.connections;
-	unsigned all = fds > 0x7fffffff ? 0x7fffffff : (unsigned)fds;
+	unsigned all = fds > INT32_MAX ? INT32_MAX : (unsigned)fds;
 
 	/* Half for clients at least, where there are very few. */
 	all = all > 2 * RESERVED_FDS ? all - RESERVED_FDS : all / 2;
-	if (wanted > 0 && wanted < all)
-		all = wanted;
-	else if (wanted > all)
+	if (wanted > all)
 		log_warnx("limits.connections is %u, but the limit of descriptors allows %u",
 		    wanted, all);
-	/*
-	 * Where the configuration names no number, the kernel's is the limit: it spreads
-	 * connections over the workers by chance, so no worker may be held to its share.
-	 */
-	relay->conns_per_worker = wanted == 0 ? all : all / relay->n_workers;
-	if (relay->conns_per_worker == 0)
-		relay->conns_per_worker = 1;
+	relay->max_conns = wanted > 0 && wanted < all ? wanted : all;
 }
 
 static int
@@ -297,7 +289,7 @@ relay_run(struct config *config)
 	}
 	if (open_stores(&relay) < 0 || make_workers(&relay) < 0)
 		goto out;
-	share_connections(&relay);
+	limit_connections(&relay);
 	if (signals_init(&signals, &relay) < 0) {
 		log_error("cannot catch signals");
 		goto out;

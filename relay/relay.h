@@ -24,7 +24,8 @@ struct relay {
 	unsigned n_stores;
 	struct worker **workers; /* the first runs in the main thread */
 	unsigned n_workers;
-	unsigned conns_per_worker; /* each worker's share of limits.connections */
+	unsigned max_conns;       /* limits.connections, or what the descriptors allow */
+	_Atomic unsigned n_conns; /* of all workers */
 
 	_Atomic unsigned draining_workers; /* that still have something to end */
 	/* Requests with an Origin that their location does not allow; one a location. */
