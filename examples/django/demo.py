@@ -11,6 +11,7 @@ that is left behind, however this one ends.
 import argparse
 import contextlib
 import ctypes
+import errno
 import os
 import shlex
 import signal
@@ -39,8 +40,8 @@ def main() -> int:
     """Run the demo; return the exit status."""
     options = arguments()
     for name, port in (("--port", options.port), ("--relay-port", options.relay_port)):
-        if in_use(port):
-            say(f"{ADDRESS}:{port} is in use. End what runs there, or choose another: {name} PORT")
+        if problem := listening_problem(port):
+            say(f"{ADDRESS}:{port}: {problem}. Choose another port: {name} PORT")
             return 1
     signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
     shell = prepare(options)
@@ -65,17 +66,23 @@ def main() -> int:
             Child("the relay", [str(relay_program), "-c", "-"], conf.daemon_json())
         )
         running = [relay, django]
-        if wait_until_ready(running, [options.port, options.relay_port]):
-            print(greeting(options, shell), flush=True)
-            while not any(child.end() for child in running):
-                if signal.sigwait(AWAITED) in ENDING:
-                    say("ending the relay, then Django")
-                    return 0
+        started = time.monotonic()
+        ready = False
+        while not any(child.end() for child in running):
+            if not ready and answers(options.port) and answers(options.relay_port):
+                print(greeting(options, shell), flush=True)
+                ready = True
+            if not ready and time.monotonic() - started > READY:
+                say(f"not ready after {READY:.0f} s")
+                return 1
+            arrived = signal.sigtimedwait(AWAITED, 3600 if ready else 0.1)
+            if arrived is not None and arrived.si_signo in ENDING:
+                say("ending the relay, then Django")
+                return 0
         for child in running:
             if how := child.end():
                 say(f"{child.name} has ended ({how}), and with it the demo. What it said is above")
-                return 1
-        return 0
+        return 1
 
 
 def arguments() -> argparse.Namespace:
@@ -89,15 +96,17 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def in_use(port: int) -> bool:
+def listening_problem(port: int) -> str | None:
+    """Say why nobody can listen on a port; None if one can."""
     with socket.socket() as probe:
         # As both servers do: connections that have just ended do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((ADDRESS, port))
-        except OSError:
-            return True
-        return False
+        except (OSError, OverflowError) as error:
+            taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            return "in use, perhaps by another demo that still runs" if taken else str(error)
+        return None
 
 
 def prepare(options: argparse.Namespace) -> str:
@@ -165,12 +174,15 @@ class Child:
                 os._exit(1)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)
 
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
-            process_group=0,
-            preexec_fn=in_child,
-        )
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
+                process_group=0,
+                preexec_fn=in_child,
+            )
+        except OSError as error:
+            sys.exit(f"demo: {name} cannot be started: {command[0]}: {error.strerror}")
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError), self.process.stdin as stdin:
                 stdin.write(text or b"")
@@ -203,21 +215,6 @@ class Child:
         if ended.si_code == os.CLD_EXITED:
             return f"exit status {ended.si_status}"
         return f"killed by {signal.Signals(ended.si_status).name}"
-
-
-def wait_until_ready(children: list[Child], ports: list[int]) -> bool:
-    """Return whether all ports are served; False when a child or the user ended it."""
-    end = time.monotonic() + READY
-    while not all(map(answers, ports)):
-        if time.monotonic() > end:
-            say(f"not ready after {READY:.0f} s")
-            return False
-        arrived = signal.sigtimedwait(AWAITED, 0.1)
-        if arrived is not None and arrived.si_signo in ENDING:
-            return False
-        if any(child.end() for child in children):
-            return False
-    return True
 
 
 def answers(port: int) -> bool:

@@ -50,14 +50,38 @@ export async function freePorts(count) {
   return ports;
 }
 
+const endings = new WeakMap();
+
+/**
+ * Have something ended after the test: last come, first ended, and each of them though
+ * another one fails. (Node's own hooks stop at the first that does, and what is left running
+ * would keep the test's process from ending.)
+ */
+export function atEnd(t, end) {
+  if (!endings.has(t)) {
+    const all = [];
+    endings.set(t, all);
+    t.after(async () => {
+      const errors = [];
+      while (all.length > 0) {
+        await Promise.resolve().then(all.pop()).catch((error) => errors.push(error));
+      }
+      if (errors.length > 0) {
+        throw errors[0];
+      }
+    });
+  }
+  endings.get(t).push(end);
+}
+
 /** A folder that is gone after the test. */
 export function folder(t) {
   const name = mkdtempSync(path.join(tmpdir(), 'pushserver-browser-'));
-  t.after(() => rmSync(name, { recursive: true, force: true }));
+  atEnd(t, () => rmSync(name, { recursive: true, force: true }));
   return name;
 }
 
-/** A program with its output; ended, and asserted to have ended well, after the test. */
+/** A program with its output; ended after the test, with status 0 and without a complaint. */
 export class Program {
   output = '';
 
@@ -70,9 +94,10 @@ export class Program {
     }
     this.ended = once(this.process, 'close').then(([status]) => status);
     this.process.stdin.end(input);
-    t.after(async () => {
+    atEnd(t, async () => {
       this.process.kill('SIGTERM');
       assert.equal(await this.ended, 0, this.output);
+      assert.doesNotMatch(this.output, /warning|error|Traceback/i);
     });
   }
 
@@ -136,7 +161,7 @@ export async function countingProxy(t, port, look) {
   });
   proxy.listen(0, '127.0.0.1');
   await once(proxy, 'listening');
-  t.after(() => {
+  atEnd(t, () => {
     proxy.closeAllConnections();
     proxy.close();
   });
@@ -152,7 +177,7 @@ export async function openChromium(t, options = {}, moreArguments = []) {
       ...moreArguments],
     ...options,
   });
-  t.after(() => browser.close());
+  atEnd(t, () => browser.close());
   return browser;
 }
 

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { BINARY, Program, ROOT, freePorts, openChromium, until } from './browsing.mjs';
+import { BINARY, Program, ROOT, atEnd, freePorts, openChromium, until } from './browsing.mjs';
 
 const DOCUMENT = readFileSync(`${ROOT}docs/browser.md`, 'utf8');
 const blocks = (language) =>
@@ -35,7 +35,7 @@ async function serve(t, pages) {
   });
   site.listen(0, '127.0.0.1');
   await once(site, 'listening');
-  t.after(() => {
+  atEnd(t, () => {
     site.closeAllConnections();
     site.close();
   });

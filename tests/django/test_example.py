@@ -267,8 +267,8 @@ def test_port_in_use_is_said_in_one_line(tmp_path: Path, option: str) -> None:
         with Demo(tmp_path, **ports) as demo:
             assert demo.process.wait(DEADLINE) == 1
             assert demo.output == (
-                f"demo: 127.0.0.1:{port} is in use. End what runs there, or choose another: "
-                f"{option} PORT\n"
+                f"demo: 127.0.0.1:{port}: in use, perhaps by another demo that still runs. "
+                f"Choose another port: {option} PORT\n"
             )
 
 

@@ -54,12 +54,15 @@ def on_logout(
 def note(user: AbstractBaseUser, change: int) -> None:
     """Count one more, or one less, held request of a user."""
     with transaction.atomic():
+        now = timezone.now()
         row, _ = Presence.objects.select_for_update().get_or_create(
-            user=user, defaults={"heard_at": timezone.now()}
+            user=user, defaults={"heard_at": now}
         )
-        # Not below 0: Django may have missed the subscribe.
-        row.held = max(row.held + change, 0)
-        row.heard_at = timezone.now()
+        # Django misses a notice when it ends in the middle of one. After a silence the count
+        # begins anew, and it never falls below 0, so that no error stays for ever.
+        held = row.held if row.heard_at > now - SILENCE else 0
+        row.held = max(held + change, 0)
+        row.heard_at = now
         row.save()
 
 

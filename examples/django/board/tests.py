@@ -87,6 +87,16 @@ class PresenceTests(TestCase):
             self.notice("bob", "subscribe")
         self.assertEqual(self.lists, [["ann"], ["bob"]])
 
+    def test_missed_notice_of_leaving_is_forgotten_after_a_silence(self) -> None:
+        self.notice("ann", "subscribe")
+        self.notice("ann", "subscribe")
+        with self.after(SILENCE):
+            self.notice("ann", "subscribe")
+            self.notice("ann", "unsubscribe")
+        with self.after(SILENCE + GRACE):
+            presence.announce()
+        self.assertEqual(Presence.usernames(), [])
+
     def test_missed_notice_of_coming_does_no_harm_later(self) -> None:
         self.notice("ann", "unsubscribe")
         self.notice("ann", "subscribe")
