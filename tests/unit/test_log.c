@@ -4,6 +4,7 @@
 #include "base/attr.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +24,8 @@ static int
 set_up(void **state UNUSED)
 {
 	log_fd = memfd_create("log", 0);
+	/* A memfd's offset, unlike a file's, is not locked by write(2). */
+	fcntl(log_fd, F_SETFL, O_APPEND);
 	stderr_was = dup(STDERR_FILENO);
 	dup2(log_fd, STDERR_FILENO);
 	return log_fd < 0 || stderr_was < 0 ? -1 : 0;
