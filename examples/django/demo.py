@@ -103,9 +103,12 @@ def listening_problem(port: int) -> str | None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((ADDRESS, port))
-        except (OSError, OverflowError) as error:
-            taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-            return "in use, perhaps by another demo that still runs" if taken else str(error)
+        except OverflowError:
+            return "no port has this number"
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return "in use, perhaps by another demo that still runs"
+            return str(error)
         return None
 
 
