@@ -215,11 +215,18 @@ subscriber_deliver(struct subscriber *sub, struct message *msg, struct render_ca
 	return conn_send(conn, bytes);
 }
 
-/* Up to a tenth earlier, never later: polls that began together do not end together. */
+/*
+ * Up to a tenth earlier, never later: polls that began together do not end together.
+ * The wheel rounds down to its tick, which is a part of that tenth.
+ */
 static uint32_t
 jittered(uint32_t ms)
 {
-	return ms - (uint32_t)((uint64_t)ms * ((unsigned)random() % 1000) / 10000);
+	const uint32_t tenth = ms / 10, tick = 1u << WHEEL_TICK_SHIFT;
+
+	if (tenth <= tick)
+		return ms;
+	return ms - (uint32_t)random() % (tenth - tick);
 }
 
 /* The store's answer to what a subscriber asked for. req is its request. */
