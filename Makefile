@@ -117,7 +117,7 @@ run: all
 	build/pushserver -c config/pushserver.yaml
 
 demo: all build/stamps/demo
-	exec $(VENV)/bin/python examples/django/demo.py
+	exec $(VENV)/bin/python examples/django/demo.py $(ARGS)
 
 # ---- test -------------------------------------------------------------------------
 
@@ -172,7 +172,8 @@ clean:
 
 help:
 	@echo "make          build build/pushserver"
-	@echo "make demo     set up, and run the relay and the Django example"
+	@echo "make demo     set up, and run the relay and the Django example;"
+	@echo "              ARGS='--port 8010 --relay-port 8011' for other ports"
 	@echo "make test     set up, and run every test"
 	@echo "make run      run the relay with config/pushserver.yaml"
 	@echo "make install  to PREFIX (/usr/local), below DESTDIR"

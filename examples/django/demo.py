@@ -147,9 +147,10 @@ def make_database() -> None:
     from django.core.management import call_command
 
     django.setup()
-    from board.models import Presence
     from django.conf import settings
     from django.contrib.auth.models import User
+
+    from board.models import Presence
 
     call_command("migrate", verbosity=0, interactive=False)
     for name, password in settings.DEMO_USERS.items():
