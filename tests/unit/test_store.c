@@ -1355,6 +1355,25 @@ test_a_channel_made_by_get_stays_with_a_message(void **state UNUSED)
 }
 
 static void
+test_a_channel_made_by_get_and_posted_to_goes_as_one_made_by_post(void **state UNUSED)
+{
+	struct store_watch watch = watch_of(0);
+
+	open_store((struct retention){.channel_ms = 1000, .age_ms = 1000});
+	wait_in("a", &watch);
+	post("a", "1");
+	stop_waiting(&watch);
+	store_unwatch(t.store, &watch);
+	pass_ms(1000);
+	sweep();
+	assert_true(exists("a"));
+	assert_int_equal(info("a").info.messages, 0);
+	pass_ms(1000);
+	sweep();
+	assert_false(exists("a"));
+}
+
+static void
 test_a_get_makes_no_channel_unless_it_may(void **state UNUSED)
 {
 	struct store_watch watch = watch_of(0);
@@ -2221,6 +2240,7 @@ main(void)
 	    TEST(test_a_watch_of_a_deleted_channel_can_be_used_for_its_successor),
 	    TEST(test_a_channel_made_by_get_goes_with_its_last_waiter),
 	    TEST(test_a_channel_made_by_get_stays_with_a_message),
+	    TEST(test_a_channel_made_by_get_and_posted_to_goes_as_one_made_by_post),
 	    TEST(test_a_get_makes_no_channel_unless_it_may),
 	    TEST(test_a_channel_made_by_post_goes_when_it_was_unused_for_its_time),
 	    TEST(test_a_channel_made_by_post_lives_for_ever_without_a_time),
