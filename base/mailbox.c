@@ -21,6 +21,8 @@ struct mailbox {
 	struct note *taken; /* taken out of the queue, to be worked first */
 	int fd;
 	struct event *event;
+	struct event *more; /* the rest of the notes, after sockets had their turn */
+	bool sliced;        /* the first of taken has used up a turn before */
 	mailbox_fn *fn;
 	void *arg;
 };
@@ -49,6 +51,8 @@ take_next(struct mailbox *mb)
 static void
 on_wake(evutil_socket_t fd, short what, void *arg)
 {
+	/* A timer, not event_active(): that would run before the kernel is asked again. */
+	static const struct timeval at_once = {0, 0};
 	struct mailbox *mb = arg;
 	struct note *note;
 	uint64_t count;
@@ -59,13 +63,24 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 	/* Before the queue is looked at: who posts after this wakes us again. */
 	atomic_store(&mb->woken, false);
 	for (int n = 0; (note = take_next(mb)) != NULL; n++) {
-		if (n == NOTES_PER_TURN || !mb->fn(mb->arg, note)) {
-			note->next = mb->taken;
-			mb->taken = note;
-			event_active(mb->event, EV_TIMEOUT, 0);
-			return;
+		if (n == NOTES_PER_TURN)
+			goto later;
+		if (!mb->fn(mb->arg, note)) {
+			mb->sliced = true;
+			goto later;
+		}
+		/* A long walk is over: who left during it must be seen to have left before
+		 * the next note is worked. */
+		if (mb->sliced) {
+			mb->sliced = false;
+			n = NOTES_PER_TURN - 1;
 		}
 	}
+	return;
+later:
+	note->next = mb->taken;
+	mb->taken = note;
+	evtimer_add(mb->more, &at_once);
 }
 
 struct mailbox *
@@ -84,11 +99,16 @@ mailbox_new(struct event_base *base, mailbox_fn *fn, void *arg)
 	mb->event = event_new(base, mb->fd, EV_READ | EV_PERSIST, on_wake, mb);
 	if (mb->event == NULL)
 		goto err_close;
-	if (event_add(mb->event, NULL) < 0)
+	mb->more = evtimer_new(base, on_wake, mb);
+	if (mb->more == NULL)
 		goto err_event;
+	if (event_add(mb->event, NULL) < 0)
+		goto err_more;
 	pthread_mutex_init(&mb->lock, NULL);
 	return mb;
 
+err_more:
+	event_free(mb->more);
 err_event:
 	event_free(mb->event);
 err_close:
@@ -116,6 +136,7 @@ mailbox_free(struct mailbox *mb, void (*forget)(struct note *note))
 	while ((note = take_next(mb)) != NULL)
 		forget(note);
 	event_free(mb->event);
+	event_free(mb->more);
 	close(mb->fd);
 	pthread_mutex_destroy(&mb->lock);
 	free(mb);

@@ -41,7 +41,7 @@ struct target {
 	char *shown; /* without user and password, for the log */
 	char *host;
 	struct server *server; /* NULL: not a URL we can speak to */
-	struct trouble trouble;
+	struct trouble *trouble;
 };
 
 /* One notice. It stays the first of its chain while it is under way. */
@@ -97,6 +97,7 @@ struct server {
 struct passthrough {
 	struct event_base *base;
 	struct passthrough_limits limits;
+	struct troubles *troubles;
 	struct curl_loop *loop;
 	struct link servers, targets;
 	unsigned n_servers;
@@ -577,7 +578,7 @@ server_pump(struct server *s)
 		if (slot_start(server_free_slot(s), chain) == 0)
 			continue;
 		trouble_failure(
-		    &chain->first->target->trouble, -CURLE_OUT_OF_MEMORY, "out of memory", 1);
+		    chain->first->target->trouble, -CURLE_OUT_OF_MEMORY, "out of memory", 1);
 		chain_fail(chain, false);
 	}
 }
@@ -610,7 +611,7 @@ server_expire(struct server *s)
 		if (now - since < p->limits.retry_ms)
 			continue;
 		list_remove(&chain->ready);
-		trouble_failure(&n->target->trouble, TROUBLE_REFUSED, "connection refused", 1);
+		trouble_failure(n->target->trouble, TROUBLE_REFUSED, "connection refused", 1);
 		chain_fail(chain, false);
 	}
 }
@@ -646,7 +647,7 @@ static void
 server_refused(struct server *s, struct notice_chain *chain, bool probe, const char *error)
 {
 	struct passthrough *p = s->p;
-	struct trouble *trouble = &chain->first->target->trouble;
+	struct trouble *trouble = chain->first->target->trouble;
 	char words[CURL_ERROR_SIZE + 64];
 
 	if (p->draining || p->limits.retry_ms == 0) {
@@ -700,7 +701,7 @@ on_done(void *arg, CURL *easy, CURLcode result)
 	curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
 	curl_easy_getinfo(easy, CURLINFO_LOCAL_IP, &relay);
 	chain = slot_release(slot);
-	trouble = &chain->first->target->trouble;
+	trouble = chain->first->target->trouble;
 
 	/* Our own abort, in on_request(). */
 	if (result == CURLE_ABORTED_BY_CALLBACK)
@@ -864,8 +865,12 @@ target_of(struct passthrough *p, const char *url)
 	if (target_parse(p, t) < 0)
 		t->server = NULL;
 	/* What cannot be taken apart might show a password. */
-	t->trouble.url = t->shown != NULL ? t->shown : "(URL not usable)";
-	t->trouble.host = t->host != NULL ? t->host : "";
+	t->trouble = troubles_find(p->troubles, t->shown != NULL ? t->shown : "(URL not usable)",
+	    t->host != NULL ? t->host : "");
+	if (t->trouble == NULL) {
+		target_free(t);
+		return NULL;
+	}
 	list_append(&p->targets, &t->link);
 	return t;
 }
@@ -873,7 +878,8 @@ target_of(struct passthrough *p, const char *url)
 /* --- the whole --- */
 
 struct passthrough *
-passthrough_new(struct event_base *base, const struct passthrough_limits *limits)
+passthrough_new(
+    struct event_base *base, const struct passthrough_limits *limits, struct troubles *troubles)
 {
 	struct passthrough *p = calloc(1, sizeof(*p));
 
@@ -882,6 +888,7 @@ passthrough_new(struct event_base *base, const struct passthrough_limits *limits
 		return NULL;
 	}
 	p->base = base;
+	p->troubles = troubles;
 	p->limits = *limits;
 	if (p->limits.connections == 0)
 		p->limits.connections = 1;
@@ -962,18 +969,18 @@ passthrough_notify(struct notice_chain *chain, enum passthrough_event event, con
 	if (target == NULL)
 		goto drop;
 	if (target->server == NULL) {
-		trouble_failure(&target->trouble, -CURLE_URL_MALFORMAT,
+		trouble_failure(target->trouble, -CURLE_URL_MALFORMAT,
 		    "notices cannot be sent: not a URL of http or https", 1);
 		goto drop;
 	}
 	if (event == PASSTHROUGH_SUBSCRIBE && p->subscribes - p->sending >= p->limits.notices) {
-		trouble_failure(&target->trouble, TROUBLE_QUEUE_FULL,
+		trouble_failure(target->trouble, TROUBLE_QUEUE_FULL,
 		    "notices are given up unsent: too many are waiting", 1);
 		goto drop;
 	}
 	n = notice_new(event, target, id, id_len, headers);
 	if (n == NULL) {
-		trouble_failure(&target->trouble, -CURLE_OUT_OF_MEMORY, "out of memory", 1);
+		trouble_failure(target->trouble, -CURLE_OUT_OF_MEMORY, "out of memory", 1);
 		goto drop;
 	}
 	p->pending++;

@@ -18,6 +18,7 @@
 
 struct event_base;
 struct passthrough;
+struct troubles;
 
 /* Shares of one worker. */
 struct passthrough_limits {
@@ -48,9 +49,12 @@ struct passthrough_counters {
 /* curl_global_init(), SIGPIPE ignored: what must happen before the first thread. 0 or -1. */
 int passthrough_global_init(void) MUST_CHECK;
 
-/* Returns new (passthrough_free), or NULL, logged. base must outlive it. */
+/*
+ * Returns new (passthrough_free), or NULL, logged. base and troubles (trouble.h: what the
+ * log says, shared by all workers) must outlive it.
+ */
 struct passthrough *passthrough_new(
-    struct event_base *base, const struct passthrough_limits *limits);
+    struct event_base *base, const struct passthrough_limits *limits, struct troubles *troubles);
 /* Gives up what is left, which is logged. Every chain has been ended before. */
 void passthrough_free(struct passthrough *p);
 

@@ -5,8 +5,84 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#define MINUTE_MS 60000
+/* Signed, as a worker's clock may be a turn of the loop behind another's. */
+#define MINUTE_MS INT64_C(60000)
+
+struct troubles {
+	pthread_mutex_t lock;
+	struct trouble *first; /* they stay until the end, so what was found may be kept */
+};
+
+struct troubles *
+troubles_new(void)
+{
+	struct troubles *all = calloc(1, sizeof(*all));
+
+	if (all != NULL)
+		pthread_mutex_init(&all->lock, NULL);
+	return all;
+}
+
+static void
+trouble_free(struct trouble *t)
+{
+	pthread_mutex_destroy(&t->lock);
+	free((char *)(uintptr_t)t->url);
+	free((char *)(uintptr_t)t->host);
+	free(t);
+}
+
+void
+troubles_free(struct troubles *all)
+{
+	struct trouble *t, *next;
+
+	if (all == NULL)
+		return;
+	for (t = all->first; t != NULL; t = next) {
+		next = t->next;
+		trouble_free(t);
+	}
+	pthread_mutex_destroy(&all->lock);
+	free(all);
+}
+
+static struct trouble *
+trouble_new(const char *url, const char *host)
+{
+	struct trouble *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return NULL;
+	pthread_mutex_init(&t->lock, NULL);
+	t->url = strdup(url);
+	t->host = strdup(host);
+	if (t->url == NULL || t->host == NULL) {
+		trouble_free(t);
+		return NULL;
+	}
+	return t;
+}
+
+struct trouble *
+troubles_find(struct troubles *all, const char *url, const char *host)
+{
+	struct trouble *t;
+
+	pthread_mutex_lock(&all->lock);
+	for (t = all->first; t != NULL; t = t->next)
+		if (strcmp(t->url, url) == 0)
+			break;
+	if (t == NULL && (t = trouble_new(url, host)) != NULL) {
+		t->next = all->first;
+		all->first = t;
+	}
+	pthread_mutex_unlock(&all->lock);
+	return t;
+}
 
 /*
  * Whether this kind of trouble gets a line of its own: it is new, or it came back
@@ -21,7 +97,7 @@ is_news(struct trouble *t, int kind, uint64_t now)
 		if (t->kinds[i].kind == kind)
 			break;
 	if (i < known) {
-		if (now - t->kinds[i].said_ms < MINUTE_MS || !t->recovered ||
+		if ((int64_t)(now - t->kinds[i].said_ms) < MINUTE_MS || !t->recovered ||
 		    t->well_ms < t->kinds[i].said_ms)
 			return false;
 	} else {
@@ -47,7 +123,7 @@ note(struct trouble *t, int kind, uint64_t notices)
 	if (is_news(t, kind, now))
 		return true;
 	t->more += notices;
-	if (t->more > 0 && now - t->said_ms >= MINUTE_MS) {
+	if (t->more > 0 && (int64_t)(now - t->said_ms) >= MINUTE_MS) {
 		log_warnx("passthrough %s: %" PRIu64 " more notices failed or were not answered "
 			  "with 2xx, the last with %s %d",
 		    t->url, t->more, kind > 0 ? "status" : "error", kind > 0 ? kind : -kind);
@@ -110,35 +186,35 @@ trouble_status(struct trouble *t, long status, const char *relay)
 {
 	char cause[256];
 
-	if (!note(t, (int)status, 1))
-		return;
-	explain(cause, sizeof(cause), t, status, relay);
-	log_warnx("passthrough %s: a notice was answered with status %ld: %s; further ones are "
-		  "counted",
-	    t->url, status, cause);
+	pthread_mutex_lock(&t->lock);
+	if (note(t, (int)status, 1)) {
+		explain(cause, sizeof(cause), t, status, relay);
+		log_warnx("passthrough %s: a notice was answered with status %ld: %s; further "
+			  "ones are counted",
+		    t->url, status, cause);
+	}
+	pthread_mutex_unlock(&t->lock);
 }
 
 void
 trouble_failure(struct trouble *t, int kind, const char *words, uint64_t notices)
 {
-	if (!note(t, kind, notices))
-		return;
-	log_warnx("passthrough %s: %s; further ones are counted", t->url, words);
+	pthread_mutex_lock(&t->lock);
+	if (note(t, kind, notices))
+		log_warnx("passthrough %s: %s; further ones are counted", t->url, words);
+	pthread_mutex_unlock(&t->lock);
 }
 
 /*
  * Said at once, but not twice within a minute: a server that fails now and then would
  * fill the log with its recoveries.
  */
-void
-trouble_over(struct trouble *t)
+static void
+note_recovery(struct trouble *t)
 {
-	uint64_t now;
+	const uint64_t now = clock_ms();
 
-	if (!t->ill)
-		return;
-	now = clock_ms();
-	if (t->recovered && now - t->well_ms < MINUTE_MS)
+	if (t->recovered && (int64_t)(now - t->well_ms) < MINUTE_MS)
 		return;
 	if (t->total > 0)
 		log_info("passthrough %s: notices are answered with 2xx again; %" PRIu64
@@ -150,4 +226,13 @@ trouble_over(struct trouble *t)
 	t->ill = false;
 	t->recovered = true;
 	t->well_ms = now;
+}
+
+void
+trouble_over(struct trouble *t)
+{
+	pthread_mutex_lock(&t->lock);
+	if (t->ill)
+		note_recovery(t);
+	pthread_mutex_unlock(&t->lock);
 }

@@ -23,10 +23,11 @@ channels_init(struct channels *c, unsigned n_stores)
 {
 	list_init(&c->idle);
 	list_init(&c->walk.todo);
+	c->n_tables = 0;
 	c->tables = calloc(n_stores, sizeof(*c->tables));
 	if (c->tables == NULL)
 		return -1;
-	for (c->n_tables = 0; c->n_tables < n_stores; c->n_tables++)
+	for (; c->n_tables < n_stores; c->n_tables++)
 		if (table_init(&c->tables[c->n_tables]) < 0)
 			return -1;
 	return 0;
@@ -44,8 +45,14 @@ free_channel(struct channels *c, struct channel *ch)
 }
 
 void
-channels_reset(struct channels *c)
+channels_reset(struct worker *w)
 {
+	struct channels *c = &w->channels;
+
+	/* A walk that the end cut short; its note is still the mailbox's. */
+	if (c->walk.note != NULL && c->walk.channel != NULL)
+		channel_unuse(w, c->walk.channel);
+	c->walk.note = NULL;
 	while (!list_empty(&c->idle))
 		free_channel(c, CONTAINER_OF(c->idle.next, struct channel, idle));
 	for (unsigned i = 0; i < c->n_tables; i++)

@@ -50,7 +50,7 @@ struct channels {
 
 int channels_init(struct channels *c, unsigned n_stores) MUST_CHECK;
 /* Unwatches and frees all; no subscriber may be left. */
-void channels_reset(struct channels *c);
+void channels_reset(struct worker *w);
 /* Once a second: lets go of those that have been idle for some seconds. */
 void channels_sweep(struct channels *c);
 

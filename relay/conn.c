@@ -35,6 +35,8 @@ static_assert(sizeof(struct conn) <= 256, "an idle connection must stay small");
 /* How long what still comes is dropped after our FIN, so that no reset overtakes the
  * answer (PROTOCOL, section 7). */
 #define LINGER_MS 2000
+/* The rest of a request that has begun when the relay ends must come in this time. */
+#define DRAIN_REQUEST_MS 1500
 
 static void conn_read(struct conn *conn);
 
@@ -96,8 +98,9 @@ on_event(UNUSED evutil_socket_t fd, short what, void *arg)
 		conn->peer_done = true;
 	switch ((enum conn_state)conn->state) {
 	case CONN_READING:
+		/* Not conn_read(): what was set aside comes before what has just arrived. */
 		if (what & (EV_READ | EV_CLOSED))
-			conn_read(conn);
+			conn_resume(conn);
 		break;
 	case CONN_WAITING:
 	case CONN_ANSWERING:
@@ -224,10 +227,6 @@ static void
 answered(struct conn *conn)
 {
 	if (conn->close_after) {
-		if (conn->peer_done) {
-			conn_close(conn, "answered, and the peer is done");
-			return;
-		}
 		shutdown(conn_fd(conn), SHUT_WR);
 		conn_set_state(conn, CONN_LINGERING);
 		set_deadline(conn, LINGER_MS);
@@ -249,7 +248,9 @@ conn_next(struct conn *conn)
 {
 	conn_set_state(conn, CONN_READING);
 	set_deadline(conn, conn->worker->config->limits.keepalive_timeout_ms);
-	if (!conn->in_process && (conn->unread || conn->backlog != NULL || conn->peer_done))
+	/* While the relay drains, conn_resume() closes what is idle. */
+	if ((!conn->in_process && (conn->unread || conn->backlog != NULL || conn->peer_done)) ||
+	    conn->worker->draining)
 		worker_resume(conn->worker, conn);
 }
 
@@ -409,7 +410,7 @@ set_aside(struct conn *conn, const char *data, size_t len)
 	}
 	backlog->len = len;
 	memcpy(backlog->data, data, len);
-	free(conn->backlog);
+	assert(conn->backlog == NULL);
 	conn->backlog = backlog;
 }
 
@@ -471,8 +472,10 @@ conn_process(struct conn *conn, char *data, size_t len)
 		case REQUEST_HEAD: /* comes once a request, above */
 			break;
 		case REQUEST_MORE:
-			if (!request_is_empty(req) && conn_keep_request(conn, req) < 0)
+			if (!request_is_empty(req) && conn_keep_request(conn, req) < 0) {
 				conn_close(conn, "out of memory");
+				done_with(conn, req);
+			}
 			break;
 		case REQUEST_COMPLETE:
 			route_complete(conn, req);
@@ -541,6 +544,13 @@ drop_input(struct conn *conn)
 	worker_resume(conn->worker, conn);
 }
 
+/* No part of a request has come; a lone CR may be the first of an empty line. */
+static bool
+is_idle(const struct conn *conn)
+{
+	return conn->request == NULL || request_is_empty(conn->request);
+}
+
 void
 conn_resume(struct conn *conn)
 {
@@ -555,8 +565,8 @@ conn_resume(struct conn *conn)
 		}
 		if (conn->state == CONN_READING)
 			conn_read(conn);
-		if (conn->state == CONN_READING && conn->worker->draining &&
-		    conn->request == NULL && !conn->in_resume)
+		if (conn->state == CONN_READING && conn->worker->draining && is_idle(conn) &&
+		    !conn->in_resume)
 			conn_close(conn, "the relay ends");
 		break;
 	case CONN_SENDING:
@@ -577,7 +587,7 @@ conn_timed_out(struct conn *conn)
 {
 	switch ((enum conn_state)conn->state) {
 	case CONN_READING:
-		if (conn->request == NULL) {
+		if (is_idle(conn)) {
 			conn_close(conn, "idle");
 			break;
 		}
@@ -608,6 +618,8 @@ conn_drain(struct conn *conn)
 	switch ((enum conn_state)conn->state) {
 	case CONN_READING:
 		conn_resume(conn);
+		if (conn->state == CONN_READING)
+			set_deadline(conn, DRAIN_REQUEST_MS);
 		break;
 	case CONN_WAITING:
 		subscriber_timed_out(conn);

@@ -277,6 +277,8 @@ open_socket(const struct bound *b)
 		goto err;
 	/* What is set here, accepted sockets inherit. */
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	/* A byte out of band would end a recv() early, and no edge tell of the rest. */
+	set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
 	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);

@@ -10,10 +10,14 @@
 #include "relay/worker.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+/* Names that Connection headers may add; no client sends more than a few. */
+#define HOP_BY_HOP_MAX 32
 
 struct notices {
 	struct notice_chain *chain;
@@ -49,18 +53,24 @@ name_is(struct slice name, const char *text)
 	return name.len == len && strncasecmp(name.p, text, len) == 0;
 }
 
-/* Whether a Connection header names it (RFC 9110, 7.6.1). */
-static bool
-is_hop_by_hop(const struct request *req, struct slice name)
+/* Names in Connection headers (RFC 9110, 7.6.1). */
+struct hop_by_hop {
+	struct slice names[HOP_BY_HOP_MAX];
+	size_t n;
+};
+
+static void
+collect_hop_by_hop(struct hop_by_hop *hop, const struct request *req)
 {
 	struct slice field, value;
 
+	hop->n = 0;
 	for (size_t i = 0; request_header_at(req, i, &field, &value); i++) {
 		const char *p = value.p, *end = value.p + value.len;
 
 		if (!name_is(field, "Connection"))
 			continue;
-		while (p < end) {
+		while (p < end && hop->n < HOP_BY_HOP_MAX) {
 			const char *comma = memchr(p, ',', (size_t)(end - p));
 			const char *token = p, *token_end = comma == NULL ? end : comma;
 
@@ -69,16 +79,13 @@ is_hop_by_hop(const struct request *req, struct slice name)
 				token++;
 			while (token < token_end && (token_end[-1] == ' ' || token_end[-1] == '\t'))
 				token_end--;
-			if ((size_t)(token_end - token) == name.len &&
-			    strncasecmp(token, name.p, name.len) == 0)
-				return true;
+			hop->names[hop->n++] = (struct slice){token, (size_t)(token_end - token)};
 		}
 	}
-	return false;
 }
 
 static bool
-is_passed_on(const struct request *req, struct slice name)
+is_passed_on(const struct hop_by_hop *hop, struct slice name)
 {
 	/* "_" and "-" are one to WSGI: X_Forwarded_For would pass for X-Forwarded-For. */
 	if (memchr(name.p, '_', name.len) != NULL)
@@ -86,7 +93,11 @@ is_passed_on(const struct request *req, struct slice name)
 	for (size_t i = 0; i < ARRAY_LEN(left_out); i++)
 		if (name_is(name, left_out[i]))
 			return false;
-	return !is_hop_by_hop(req, name);
+	for (size_t i = 0; i < hop->n; i++)
+		if (hop->names[i].len == name.len &&
+		    strncasecmp(hop->names[i].p, name.p, name.len) == 0)
+			return false;
+	return true;
 }
 
 static void
@@ -140,10 +151,12 @@ collect(struct text *t, const struct conn *conn, const struct request *req)
 {
 	const bool trusted = is_loopback(conn);
 	bool has_proto = false, has_host = false;
+	struct hop_by_hop hop;
 	struct slice name, value;
 
+	collect_hop_by_hop(&hop, req);
 	for (size_t i = 0; request_header_at(req, i, &name, &value); i++) {
-		if (!is_passed_on(req, name) || name_is(name, "X-Forwarded-For"))
+		if (!is_passed_on(&hop, name) || name_is(name, "X-Forwarded-For"))
 			continue;
 		/* Only a proxy on this host is believed: a stranger could say https. */
 		if (name_is(name, "X-Forwarded-Proto")) {
@@ -197,8 +210,7 @@ notices_subscribe(struct conn *conn, const struct location *loc, const struct ch
 	if (n == NULL)
 		goto err;
 	collect(&t, conn, req);
-	if (!text_ok(&t))
-		goto err;
+	assert(text_ok(&t)); /* text_size is made for it */
 	/* The same as with the last poll, mostly: then nothing is copied. */
 	if (n->headers == NULL || n->headers->len != text_len(&t) ||
 	    memcmp(n->headers->lines, t.start, text_len(&t)) != 0) {

@@ -4,6 +4,9 @@
 #include <strings.h>
 #include <time.h>
 
+/* 9999-12-31 23:59:59: the last second that an HTTP date can say. */
+#define SECOND_MAX INT64_C(253402300799)
+
 static const char months[12][4] = {
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 static const char days[7][10] = {
@@ -68,7 +71,7 @@ digits(struct cursor *c, int min, int max, int *out)
 	return count >= min;
 }
 
-/* A name of which the first len bytes count; all of it, if len is 0. */
+/* The name of a day: whole, or its first three letters. */
 static bool
 weekday(struct cursor *c, bool whole)
 {
@@ -194,7 +197,7 @@ http_date_parse(const char *s, size_t len, int64_t *second)
 	if (tm.tm_mday != mday)
 		return false;
 	t -= offset;
-	*second = t < 0 ? 0 : t;
+	*second = t < 0 ? 0 : t > SECOND_MAX ? SECOND_MAX : t;
 	return true;
 }
 
@@ -248,7 +251,7 @@ msgid_parse(const char *s, size_t len, struct msgid *id)
 	if (colon == NULL)
 		return false;
 	second_len = (size_t)(colon - s);
-	return number_parse(s, second_len, &id->second) &&
+	return number_parse(s, second_len, &id->second) && id->second <= SECOND_MAX &&
 	       number_parse(colon + 1, len - second_len - 1, &id->tag);
 }
 

@@ -15,7 +15,8 @@
 /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 #define HTTP_DATE_LEN 29
 
-/* Writes HTTP_DATE_LEN bytes, no NUL (IMF-fixdate, RFC 9110, 5.6.7). */
+/* Writes HTTP_DATE_LEN bytes, no NUL (IMF-fixdate, RFC 9110, 5.6.7). second is one that
+ * the functions below have read, or the clock's: of the years 1970 to 9999. */
 void http_date_format(int64_t second, char *out);
 
 /*

@@ -9,6 +9,7 @@
 #include "relay/route.h"
 #include "relay/worker.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define FIELDS_SIZE 4096
@@ -28,6 +29,7 @@ refuse(struct publication *pub, unsigned status, const char *why)
 	struct text t = text_in(fields, sizeof(fields));
 
 	response_cors(&t, &pub->loc->cors, pub->cors_block, NULL);
+	assert(text_ok(&t));
 	pub->answered = true;
 	conn_answer_text(pub->conn, status, fields, text_len(&t), why);
 }
@@ -47,6 +49,7 @@ answer_info(struct publication *pub, unsigned status)
 
 	response_cors(&t, &pub->loc->cors, pub->cors_block, "Accept");
 	info_write(&b, pub->format, &pub->info);
+	assert(text_ok(&t) && text_ok(&b));
 	answer.fields_len = text_len(&t);
 	answer.body_len = text_len(&b);
 	pub->answered = true;
@@ -133,7 +136,7 @@ on_answer(struct publication *pub, enum store_answer answer, const struct store_
 	pub->msg = NULL;
 	pub->info = result->info;
 	if (answer == STORE_FAILED) {
-		refuse(pub, 503, "the store cannot be reached");
+		refuse(pub, 503, "the store has failed; the log says why");
 		finish(pub);
 		return;
 	}
@@ -154,10 +157,7 @@ on_answer(struct publication *pub, enum store_answer answer, const struct store_
 		return;
 	case STORE_NOTHING_NEWER:
 	case STORE_CONFLICT:
-		/* answers to subscribers */
-		refuse(pub, 500, "the store gave no sense");
-		finish(pub);
-		return;
+		assert(!"an answer to subscribers");
 	}
 	pub->outstanding = result->notes;
 	if (pub->outstanding > 0) {
@@ -201,8 +201,10 @@ ask_store(struct publication *pub, struct request *req, const struct route *rout
 	body = request_body(req);
 	/* An empty Content-Type says no more than none. */
 	pub->msg = message_new(type.len > 0 ? type.p : NULL, type.len, body.p, body.len);
-	if (pub->msg == NULL)
+	if (pub->msg == NULL) {
+		log_errorx("out of memory: a message was not taken");
 		return STORE_FAILED;
+	}
 	if (route->loc->create_on_post)
 		flags |= STORE_APPEND_CREATE;
 	if (route->loc->store_messages)

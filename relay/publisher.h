@@ -42,6 +42,13 @@ struct publication {
 	bool sent, answered;
 };
 
+/* From a worker that has worked a publication's note, to the publisher's worker. */
+struct reply_note {
+	struct note note; /* NOTE_ANSWERED */
+	struct publication *publication;
+	bool sent; /* to one waiter at least */
+};
+
 void publisher_request(struct conn *conn, struct request *req, const struct route *route);
 
 /*

@@ -4,6 +4,7 @@
 #include "base/mailbox.h"
 #include "base/table.h"
 #include "passthrough/passthrough.h"
+#include "passthrough/trouble.h"
 #include "relay/config.h"
 #include "relay/listener.h"
 #include "relay/location.h"
@@ -251,14 +252,40 @@ relay_reset(struct relay *relay)
 	}
 	if (failed > 0)
 		log_warnx("%llu notices were not sent", (unsigned long long)failed);
+	for (unsigned i = 0; i < relay->n_workers; i++)
+		if (relay->workers[i] != NULL)
+			worker_close(relay->workers[i]);
 	/* Workers unwatch the stores' channels, so these end last. */
 	for (unsigned i = 0; i < relay->n_workers; i++)
 		worker_free(relay->workers[i]);
 	for (unsigned i = 0; i < relay->n_stores; i++)
 		store_close(relay->stores[i]);
+	troubles_free(relay->troubles);
 	free(relay->workers);
 	free(relay->stores);
 	free((void *)relay->foreign_origins);
+}
+
+/* The location as the log names it. */
+static const char *
+location_name(const struct location *loc)
+{
+	return loc->url != NULL ? loc->url : loc->prefix;
+}
+
+static void
+log_foreign_origins(const struct relay *relay)
+{
+	for (size_t i = 0; i < relay->config->n_locations; i++) {
+		const struct location *loc = &relay->config->locations[i];
+		const uint64_t n = atomic_load(&relay->foreign_origins[i]);
+
+		if (n > 0)
+			log_info(
+			    "location at line %u (%s): %llu requests from origins that are not "
+			    "allowed",
+			    loc->line, location_name(loc), (unsigned long long)n);
+	}
 }
 
 enum relay_exit
@@ -272,7 +299,8 @@ relay_run(struct config *config)
 
 	signal(SIGPIPE, SIG_IGN);
 	relay.foreign_origins = calloc(config->n_locations, sizeof(*relay.foreign_origins));
-	if (bound == NULL || relay.foreign_origins == NULL) {
+	relay.troubles = troubles_new();
+	if (bound == NULL || relay.foreign_origins == NULL || relay.troubles == NULL) {
 		log_error("cannot start");
 		goto out;
 	}
@@ -300,6 +328,7 @@ relay_run(struct config *config)
 	}
 	if (run_workers(&relay) == 0) {
 		status = RELAY_EXIT_OK;
+		log_foreign_origins(&relay);
 		log_info("ended");
 	}
 out:
@@ -322,6 +351,6 @@ relay_foreign_origin(
 		return;
 	log_warnx("location at line %u (%s): origin %.*s is not allowed, allow_origin is %s; "
 		  "further ones are counted",
-	    loc->line, loc->url != NULL ? loc->url : loc->prefix, (int)len, origin,
+	    loc->line, location_name(loc), (int)len, origin,
 	    loc->cors.n_origins == 0 ? "not set" : loc->cors.origins[0]);
 }

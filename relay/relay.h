@@ -16,6 +16,7 @@
 struct config;
 struct location;
 struct store;
+struct troubles;
 struct worker;
 
 struct relay {
@@ -24,8 +25,9 @@ struct relay {
 	unsigned n_stores;
 	struct worker **workers; /* the first runs in the main thread */
 	unsigned n_workers;
-	unsigned max_conns;       /* limits.connections, or what the descriptors allow */
-	_Atomic unsigned n_conns; /* of all workers */
+	struct troubles *troubles; /* of passthrough URLs */
+	unsigned max_conns;        /* limits.connections, or what the descriptors allow */
+	_Atomic unsigned n_conns;  /* of all workers */
 
 	_Atomic unsigned draining_workers; /* that still have something to end */
 	/* Requests with an Origin that their location does not allow; one a location. */

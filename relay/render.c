@@ -27,7 +27,6 @@ render_poll(struct worker *w, const struct message *msg, const struct render_var
 		type_len = strlen(type);
 		has_type = true;
 	}
-	(void)worker_head_lines(w);
 	room = HEAD_ROOM + w->head_lines_len + block->len + type_len + msg->body_len;
 	bytes = bytes_new(room);
 	if (bytes == NULL)

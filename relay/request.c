@@ -579,8 +579,8 @@ parse_head(struct request *req, char *head, size_t len)
 	http_parser_init(&req->parser, HTTP_REQUEST);
 	req->parser.data = req;
 	/*
-	 * The parser knows the methods of 2016 only and gives CONNECT a meaning of its own;
-	 * a method that no location serves is answered with 405 all the same.
+	 * The parser knows the methods of 2016 only and gives CONNECT a meaning of its own. A
+	 * method that no location serves is answered with 405 whatever it means.
 	 */
 	stand_in = req->method == METHOD_OTHER ? "POST" : NULL;
 	if (stand_in != NULL) {
@@ -882,7 +882,7 @@ request_keep(struct request *req)
 
 	if (req->phase == PHASE_HEAD || req->base == NULL || req->base == req->head)
 		return 0;
-	len = req->scanned;
+	len = req->scanned; /* the whole head: parse_head() has found its end */
 	if (!grow_head(req, len))
 		return -1;
 	memcpy(req->head, req->base, len);

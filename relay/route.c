@@ -10,6 +10,7 @@
 #include "relay/subscriber.h"
 #include "relay/worker.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* A body that nobody asked for is read and dropped up to this (PROTOCOL, section 7). */
@@ -17,13 +18,6 @@
 
 /* Header lines of refusals: a CORS block of configured origins, Allow and Vary. */
 #define FIELDS_SIZE 4096
-
-/* Whether a request may go on; else how it is answered. */
-struct verdict {
-	unsigned status; /* 0: it may */
-	const char *why;
-	const char *allow; /* the Allow header, where there is one */
-};
 
 static const char subscriber_methods[] = "GET, OPTIONS";
 static const char publisher_methods[] = "GET, PUT, POST, DELETE";
@@ -120,6 +114,7 @@ answer_verdict(struct conn *conn, const struct route *route, const struct verdic
 		response_cors(&t, &route->loc->cors, route->cors_block, NULL);
 	if (verdict->allow != NULL)
 		response_field(&t, "Allow", verdict->allow);
+	assert(text_ok(&t));
 	if (verdict->status == 200) {
 		struct answer answer = {
 		    .status = 200, .fields = fields, .fields_len = text_len(&t)};
@@ -134,6 +129,7 @@ void
 route_refuse(struct conn *conn, unsigned status, const char *why)
 {
 	conn->close_after = true;
+	conn->head_only = false; /* of the request before */
 	conn_answer_text(conn, status, NULL, 0, why);
 }
 
@@ -150,7 +146,7 @@ route_error(struct conn *conn, struct request *req)
 bool
 route_head(struct conn *conn, struct request *req, bool more)
 {
-	struct route route;
+	struct routed *routed = &conn->worker->routed;
 	struct verdict verdict;
 	uint64_t max = DROPPED_BODY_MAX;
 	bool keep = false;
@@ -158,13 +154,15 @@ route_head(struct conn *conn, struct request *req, bool more)
 	conn->http10 = request_http10(req);
 	conn->close_after = !request_keep_alive(req) || conn->worker->draining;
 	conn->head_only = request_method(req) == METHOD_HEAD;
+	routed->verdict = find_route(conn, req, &routed->route);
+	routed->req = req;
 	if (!request_has_body(req))
-		return true; /* all is decided when it is complete, which is now */
+		return true; /* it is complete as it is */
 
-	verdict = find_route(conn, req, &route);
+	verdict = routed->verdict;
 	if (verdict.status == 0 && request_method(req) == METHOD_POST) {
 		keep = true;
-		max = route.loc->max_body;
+		max = routed->route.loc->max_body;
 	}
 	request_expect_body(req, keep, max);
 	if (request_content_length(req) > 0 && (uint64_t)request_content_length(req) > max) {
@@ -181,20 +179,26 @@ route_head(struct conn *conn, struct request *req, bool more)
 	/* Refused before its body came: whether it still comes is not known, so that this
 	 * connection cannot go on. */
 	conn->close_after = true;
-	answer_verdict(conn, &route, &verdict);
+	answer_verdict(conn, &routed->route, &verdict);
 	return false;
 }
 
 void
 route_complete(struct conn *conn, struct request *req)
 {
-	struct route route;
-	struct verdict verdict = find_route(conn, req, &route);
+	struct routed *routed = &conn->worker->routed;
+	const struct route *route = &routed->route;
 
-	if (verdict.status != 0)
-		answer_verdict(conn, &route, &verdict);
-	else if (route.loc->type == LOCATION_PUBLISHER)
-		publisher_request(conn, req, &route);
+	/* Where its body came later, others have been looked at since. */
+	if (routed->req != req)
+		routed->verdict = find_route(conn, req, &routed->route);
+	routed->req = NULL;
+	if (conn->worker->draining)
+		conn->close_after = true;
+	if (routed->verdict.status != 0)
+		answer_verdict(conn, route, &routed->verdict);
+	else if (route->loc->type == LOCATION_PUBLISHER)
+		publisher_request(conn, req, route);
 	else
-		subscriber_request(conn, req, &route);
+		subscriber_request(conn, req, route);
 }

@@ -26,6 +26,20 @@ struct route {
 	unsigned cors_block;
 };
 
+/* Whether a request may go on; else how it is answered. */
+struct verdict {
+	unsigned status; /* 0: it may */
+	const char *why;
+	const char *allow; /* the Allow header, where there is one */
+};
+
+/* What a worker found last: a request that comes whole is looked at twice. */
+struct routed {
+	const struct request *req; /* NULL: nothing */
+	struct route route;
+	struct verdict verdict;
+};
+
 /*
  * The head is there; more tells whether further bytes are. Says what is to be done with
  * the body. False if the request was answered, and the connection ends.

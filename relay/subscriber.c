@@ -14,6 +14,7 @@
 #include "relay/route.h"
 #include "relay/worker.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,13 +92,6 @@ read_position(const struct request *req, struct msgid *id)
 	return ASKED_POSITION;
 }
 
-/* The header lines of any answer but a message. */
-static void
-add_fields(struct text *t, const struct subscriber *sub)
-{
-	response_cors(t, &sub->loc->cors, sub->cors_block, NULL);
-}
-
 /* It is no longer the connection's, nor on any list. */
 static void
 free_subscriber(struct subscriber *sub)
@@ -152,7 +146,8 @@ subscriber_refuse(struct subscriber *sub, unsigned status, const char *why)
 	char fields[FIELDS_SIZE];
 	struct text t = text_in(fields, sizeof(fields));
 
-	add_fields(&t, sub);
+	response_cors(&t, &sub->loc->cors, sub->cors_block, NULL);
+	assert(text_ok(&t));
 	leave(sub);
 	free_subscriber(sub);
 	conn_answer_text(conn, status, fields, text_len(&t), why);
@@ -170,6 +165,7 @@ answer_nothing_new(struct subscriber *sub, unsigned status)
 	if (sub->has_asked)
 		response_position(&t, sub->asked);
 	response_cors(&t, &sub->loc->cors, sub->cors_block, "If-Modified-Since, If-None-Match");
+	assert(text_ok(&t));
 	answer.fields_len = text_len(&t);
 	leave(sub);
 	free_subscriber(sub);
@@ -239,7 +235,7 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 	struct render_cache cache = {.msg = NULL};
 
 	if (answer == STORE_FAILED) {
-		subscriber_refuse(sub, 503, "the store cannot be reached");
+		subscriber_refuse(sub, 503, "the store has failed; the log says why");
 		return;
 	}
 	sub->gap = result->gap;
@@ -260,14 +256,22 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 		/* It was not to be held, so that no channel was made for it. */
 		break;
 	case STORE_NOTHING_NEWER:
+		/* The store has counted it, so from here on leave() must find it. */
+		if (sub->may_wait) {
+			sub->position = result->newest;
+			sub->channel->transient = result->transient;
+			channel_join(sub->channel, sub);
+		}
+		break;
 	case STORE_TOO_LARGE:
 	case STORE_NO_ROOM:
-		break;
+		assert(!"an answer to publishers");
 	}
 	if (loc->polling == POLLING_INTERVAL) {
 		answer_nothing_new(sub, 304);
 		return;
 	}
+	/* These may also have come while the store was asked. */
 	if (conn->peer_done) {
 		conn_close(conn, "the subscriber has left");
 		return;
@@ -276,9 +280,6 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 		answer_nothing_new(sub, loc->timeout_status);
 		return;
 	}
-	sub->position = result->newest;
-	sub->channel->transient = result->transient;
-	channel_join(sub->channel, sub);
 	conn_set_state(conn, CONN_WAITING);
 	if (loc->timeout_ms > 0)
 		wheel_set(conn->worker->wheel, &conn->timer, jittered(loc->timeout_ms));
@@ -311,7 +312,6 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 	struct store_query query;
 	enum store_answer answer;
 	enum asked asked;
-	bool may_wait;
 
 	if (sub == NULL) {
 		conn_close(conn, "out of memory");
@@ -337,7 +337,7 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 		subscriber_refuse(sub, 503, "out of memory");
 		return;
 	}
-	may_wait = loc->polling == POLLING_LONG && !conn->peer_done && !w->draining;
+	sub->may_wait = loc->polling == POLLING_LONG && !conn->peer_done && !w->draining;
 	hold = (struct store_hold){
 	    .mode = loc->concurrency == CONCURRENCY_LAST ? STORE_HOLD_LAST : STORE_HOLD_FIRST,
 	    .place = loc->index,
@@ -346,8 +346,8 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 	query = (struct store_query){
 	    .has_after = sub->has_asked,
 	    .after = sub->asked,
-	    .create = may_wait && loc->create_on_get,
-	    .watch = may_wait ? &sub->channel->watch : NULL,
+	    .create = sub->may_wait && loc->create_on_get,
+	    .watch = sub->may_wait ? &sub->channel->watch : NULL,
 	    .hold = loc->concurrency == CONCURRENCY_BROADCAST ? NULL : &hold,
 	};
 	answer =

@@ -32,6 +32,7 @@ struct subscriber {
 	uint64_t ticket;                /* names it in its worker */
 	uint16_t cors_block;
 	bool has_asked : 1;
+	bool may_wait : 1; /* the store counts it as held, if nothing is newer */
 	bool gap : 1;
 };
 

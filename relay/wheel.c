@@ -35,14 +35,13 @@ ticks_until(uint32_t tick, uint32_t now)
 static void
 arm(struct wheel *w, uint32_t tick)
 {
-	uint64_t now = clock_ms();
-	uint64_t at = (uint64_t)(tick - 1) << WHEEL_TICK_SHIFT;
-	uint64_t wait;
+	const uint64_t now = clock_ms();
+	const int64_t in_tick = (int64_t)(now & ((1u << WHEEL_TICK_SHIFT) - 1));
+	int64_t wait = ((int64_t)ticks_until(tick, tick_of(now)) << WHEEL_TICK_SHIFT) - in_tick;
 	struct timeval tv;
 
-	/* Both in the same epoch of 32-bit ticks. */
-	at += now >> (32 + WHEEL_TICK_SHIFT) << (32 + WHEEL_TICK_SHIFT);
-	wait = at > now ? at - now : 1;
+	if (wait < 1)
+		wait = 1;
 	tv.tv_sec = (time_t)(wait / 1000);
 	tv.tv_usec = (suseconds_t)(wait % 1000 * 1000);
 	w->armed = tick;

@@ -52,13 +52,17 @@ on_resume(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
 void
 worker_resume(struct worker *w, struct conn *conn)
 {
+	/* A timer, not event_active(): that one would run before the kernel is asked again. */
+	static const struct timeval at_once = {0, 0};
+
 	if (conn->in_resume)
 		return;
+	if (w->resume_first == NULL)
+		evtimer_add(w->resume_event, &at_once);
 	conn->in_resume = true;
 	conn->resume_next = NULL;
 	*w->resume_last = conn;
 	w->resume_last = &conn->resume_next;
-	event_active(w->resume_event, EV_TIMEOUT, 0);
 }
 
 static void
@@ -205,19 +209,31 @@ on_note(void *arg, struct note *note)
 	return true;
 }
 
-/* What is still in a mailbox at the end. */
+/*
+ * What is still in a mailbox at the end. All connections are closed, and one thread is
+ * left: what a publication still waits for is told here, so that it goes.
+ */
 static void
 forget_note(struct note *note)
 {
 	switch (note->kind) {
 	case NOTE_APPENDED:
 	case NOTE_DROPPED:
-	case NOTE_DISPLACED:
-		store_note_free(CONTAINER_OF(note, struct store_note, note));
+	case NOTE_DISPLACED: {
+		struct store_note *sn = CONTAINER_OF(note, struct store_note, note);
+
+		if (sn->reply != NULL)
+			publisher_heard(sn->reply, false);
+		store_note_free(sn);
 		break;
-	case NOTE_ANSWERED:
-		free(CONTAINER_OF(note, struct reply_note, note));
+	}
+	case NOTE_ANSWERED: {
+		struct reply_note *reply = CONTAINER_OF(note, struct reply_note, note);
+
+		publisher_heard(reply->publication, reply->sent);
+		free(reply);
 		break;
+	}
 	case NOTE_DRAIN:
 	case NOTE_STOP:
 		free(note);
@@ -272,15 +288,14 @@ worker_new(struct relay *relay, unsigned index)
 		list_init(&w->conns[i]);
 	slab_init(&w->conn_slab, sizeof(struct conn));
 	slab_init(&w->subscriber_slab, sizeof(struct subscriber));
-	if (make_head_lines(w) < 0)
+	if (channels_init(&w->channels, relay->n_stores) < 0 || make_head_lines(w) < 0)
 		goto err;
 	/* The lines of a notice are a request's, Host and X-Forwarded-For twice. */
 	w->text_size = ANSWER_ROOM + w->head_lines_len + 2 * (size_t)config->limits.header_size;
-	if (channels_init(&w->channels, relay->n_stores) < 0 ||
-	    (w->base = new_base()) == NULL ||
+	if ((w->base = new_base()) == NULL ||
 	    (w->mailbox = mailbox_new(w->base, on_note, w)) == NULL ||
 	    (w->wheel = wheel_new(w->base, on_wheel, w)) == NULL ||
-	    (w->passthrough = passthrough_new(w->base, &limits)) == NULL ||
+	    (w->passthrough = passthrough_new(w->base, &limits, relay->troubles)) == NULL ||
 	    (w->match_data = location_match_new()) == NULL ||
 	    (w->scratch = request_new(&w->request_limits)) == NULL ||
 	    (w->read_buf = malloc(WORKER_READ_SIZE)) == NULL ||
@@ -307,20 +322,23 @@ free_event(struct event *event)
 }
 
 void
+worker_close(struct worker *w)
+{
+	for (size_t state = 0; state < CONN_CLOSED; state++)
+		while (!list_empty(&w->conns[state]))
+			conn_close(CONTAINER_OF(w->conns[state].next, struct conn, link),
+			    "the relay ends");
+	while (!list_empty(&w->conns[CONN_CLOSED]))
+		conn_free(CONTAINER_OF(w->conns[CONN_CLOSED].next, struct conn, link));
+}
+
+void
 worker_free(struct worker *w)
 {
 	if (w == NULL)
 		return;
-	if (w->base != NULL) {
-		for (size_t state = 0; state < CONN_CLOSED; state++)
-			while (!list_empty(&w->conns[state]))
-				conn_close(CONTAINER_OF(w->conns[state].next, struct conn, link),
-				    "the relay ends");
-		while (!list_empty(&w->conns[CONN_CLOSED]))
-			conn_free(CONTAINER_OF(w->conns[CONN_CLOSED].next, struct conn, link));
-	}
 	listener_free(w->listener);
-	channels_reset(&w->channels);
+	channels_reset(w);
 	passthrough_free(w->passthrough);
 	if (w->mailbox != NULL)
 		mailbox_free(w->mailbox, forget_note);

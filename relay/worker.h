@@ -14,6 +14,7 @@
 #include "relay/channel.h"
 #include "relay/conn.h"
 #include "relay/request.h"
+#include "relay/route.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -58,6 +59,7 @@ struct worker {
 	char *text_buf; /* for any head we answer with, and for the lines of a notice */
 	size_t text_size;
 	unsigned char *id_buf; /* LOCATION_ID_MAX bytes */
+	struct routed routed;
 
 	/* "Server: …" and "Date: …", good for head_second. */
 	char *head_lines;
@@ -73,6 +75,9 @@ struct worker {
 
 /* Returns new (worker_free), or NULL, logged. */
 struct worker *worker_new(struct relay *relay, unsigned index);
+/* All have stopped: closes its connections, so that what it shared with other workers
+ * refers to none of them. Before the first worker_free(). */
+void worker_close(struct worker *w);
 void worker_free(struct worker *w);
 /* Runs the loop in the calling thread until NOTE_STOP. */
 void worker_run(struct worker *w);
@@ -81,14 +86,6 @@ const struct request_limits *worker_request_limits(const struct worker *w);
 
 /* The lines Server and Date, of worker's head_lines_len bytes. */
 const char *worker_head_lines(struct worker *w);
-
-/* A publisher's connection heard of what it waits for: see publisher.h. */
-struct publication;
-struct reply_note {
-	struct note note; /* NOTE_ANSWERED */
-	struct publication *publication;
-	bool sent;
-};
 
 /* conn_resume()'s: go on with this connection in this turn of the loop, unasked. */
 void worker_resume(struct worker *w, struct conn *conn);

@@ -72,9 +72,9 @@ struct memory {
 
 	pthread_mutex_t lock; /* guards all below */
 	struct table channels;
-	struct msgid last;      /* newest id given */
-	struct msgid forgotten; /* highest dropped id of the channels that are gone */
-	uint64_t bytes;
+	struct msgid last;             /* newest id given */
+	struct msgid forgotten;        /* highest dropped id of the channels that are gone */
+	uint64_t bytes, message_bytes; /* of all, and what of it are messages */
 	/*
 	 * All slots by id, the oldest first. Those over age that min_messages still keeps
 	 * are moved to kept, so that a sweep does not walk over them again.
@@ -183,6 +183,7 @@ drop_oldest(struct memory *m, struct store_channel *ch, struct aftermath *after)
 	ch->count--;
 	ch->dropped = slot->msg->id;
 	m->bytes -= message_cost(slot->msg);
+	m->message_bytes -= message_cost(slot->msg);
 	list_remove(&slot->order);
 	list_append(&after->dropped, &slot->order);
 	if (ch->count == 0) {
@@ -215,6 +216,9 @@ expire(struct memory *m, struct store_channel *ch, struct aftermath *after)
 static bool
 make_room(struct memory *m, size_t cost, struct aftermath *after)
 {
+	/* What cannot be made must not cost the messages that are there. */
+	if (m->bytes - m->message_bytes + cost > m->keep.max_memory)
+		return false;
 	while (m->bytes + cost > m->keep.max_memory) {
 		struct slot *oldest = NULL;
 
@@ -265,9 +269,9 @@ make(struct memory *m, const struct channel_key *key, enum channel_maker maker)
 	return ch;
 }
 
-/* Its messages are dropped, its watches and places ended. */
+/* As forget(), but it is left in the table. */
 static void
-forget(struct memory *m, struct store_channel *ch, struct aftermath *after)
+end_channel(struct memory *m, struct store_channel *ch, struct aftermath *after)
 {
 	struct store_watch *w, *next_watch;
 	struct holder *h, *next_holder;
@@ -286,10 +290,17 @@ forget(struct memory *m, struct store_channel *ch, struct aftermath *after)
 		free(h);
 	}
 	list_remove(&ch->empty);
-	table_remove(&m->channels, &ch->entry);
 	m->bytes -= channel_cost(ch->entry.key_len);
 	channel_id_unref(ch->id);
 	free(ch);
+}
+
+/* Its messages are dropped, its watches and places ended. */
+static void
+forget(struct memory *m, struct store_channel *ch, struct aftermath *after)
+{
+	table_remove(&m->channels, &ch->entry);
+	end_channel(m, ch, after);
 }
 
 static uint64_t
@@ -436,6 +447,7 @@ keep(struct memory *m, struct store_channel *ch, struct message *msg, struct slo
 	ch->count++;
 	list_append(&m->by_age, &slot->order);
 	m->bytes += message_cost(msg);
+	m->message_bytes += message_cost(msg);
 	return true;
 }
 
@@ -475,7 +487,7 @@ memory_append(struct store *s, const struct channel_key *key, struct message *ms
 	}
 	if (ch == NULL && (ch = make(m, key, MADE_BY_POST)) == NULL)
 		goto failed;
-	if (ch->maker == MADE_BY_GET)
+	if (ch->maker == MADE_BY_GET && keeps)
 		ch->maker = MADE_BY_POST;
 
 	msg->id = give_id(m);
@@ -658,8 +670,14 @@ memory_unwatch(struct store *s, struct store_watch *watch)
 		*w = watch->next;
 		watch->channel = NULL;
 		watch->next = NULL;
-		if (left_ms > ch->idle_ms)
+		if (left_ms > ch->idle_ms) {
 			ch->idle_ms = left_ms;
+			/* The sweep stops at the first that is not due. */
+			if (link_listed(&ch->empty)) {
+				list_remove(&ch->empty);
+				list_append(&m->empty, &ch->empty);
+			}
+		}
 		if (ch->maker == MADE_BY_GET && ch->count == 0 && held(ch) == 0)
 			forget(m, ch, &after);
 	}
@@ -730,7 +748,9 @@ memory_sweep(struct store *s)
 	for (; m->keep.channel_ms > 0 && steps < SWEEP_STEPS && !list_empty(&m->empty); steps++) {
 		struct store_channel *ch = CONTAINER_OF(m->empty.next, struct store_channel, empty);
 
-		/* The list is in the order of idle_ms as it was known: the rest is younger. */
+		/* The list is in the order of idle_ms as it was known: the rest is younger.
+		 * One whose waiters have left since goes to its end, and so may live up to
+		 * twice as long. */
 		if (elapsed_ms(ch->idle_ms) < m->keep.channel_ms)
 			break;
 		update_idle(ch);
@@ -749,12 +769,15 @@ static void
 memory_close(struct store *s)
 {
 	struct memory *m = memory_of(s);
-	struct table_entry *e;
+	struct table_entry *e, *next;
 	struct aftermath after;
 
 	enter(m, &after);
-	while ((e = table_next(&m->channels, NULL)) != NULL)
-		forget(m, CONTAINER_OF(e, struct store_channel, entry), &after);
+	/* Not out of the table one by one: each search would begin at its first slot. */
+	for (e = table_next(&m->channels, NULL); e != NULL; e = next) {
+		next = table_next(&m->channels, e);
+		end_channel(m, CONTAINER_OF(e, struct store_channel, entry), &after);
+	}
 	leave(m, &after);
 	table_reset(&m->channels);
 	pthread_mutex_destroy(&m->lock);

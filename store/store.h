@@ -216,6 +216,7 @@ void store_unwatch(struct store *s, struct store_watch *watch);
 /* The waiter gives up its place, if it still has it. Before its answer is sent. */
 void store_release(struct store *s, struct store_watch *watch, const struct store_hold *hold);
 
+/* Whatever the call would have done for its caller is undone, a watch's count too. */
 void store_cancel(struct store *s, struct store_op *op);
 
 /*

@@ -4,6 +4,7 @@
  * loop runs until a condition holds, or the test fails at a deadline.
  */
 #include "passthrough/passthrough.h"
+#include "passthrough/trouble.h"
 
 #include "base/clock.h"
 #include "base/list.h"
@@ -67,6 +68,7 @@ struct env {
 	struct event_base *base;
 	struct event *tick; /* the loop comes back to look at the condition */
 	struct server server;
+	struct troubles *troubles;
 	struct passthrough *p;
 	char url[64];
 	int log, stderr_was;
@@ -346,6 +348,7 @@ set_up(void **state)
 	env->log = memfd_create("log", 0);
 	env->stderr_was = dup(STDERR_FILENO);
 	dup2(env->log, STDERR_FILENO);
+	env->troubles = troubles_new();
 	env->server.env = env;
 	env->server.answer = OK_ANSWER;
 	list_init(&env->server.clients);
@@ -364,6 +367,7 @@ tear_down(void **state)
 	server_close_clients(&env->server);
 	for (unsigned i = 0; i < env->server.n_requests; i++)
 		free(env->server.requests[i]);
+	troubles_free(env->troubles);
 	event_free(env->tick);
 	event_base_free(env->base);
 	dup2(env->stderr_was, STDERR_FILENO);
@@ -377,7 +381,7 @@ static void
 begin(struct env *env, struct passthrough_limits limits)
 {
 	clock_turn();
-	env->p = passthrough_new(env->base, &limits);
+	env->p = passthrough_new(env->base, &limits, env->troubles);
 	assert_non_null(env->p);
 }
 
