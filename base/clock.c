@@ -44,13 +44,14 @@ clock_wall_s(void)
 	return now.wall_s;
 }
 
-int64_t
-clock_wall_us(void)
+void
+clock_wall_now(int64_t *second, int64_t *us)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_nsec / 1000;
+	*second = now.fixed ? now.wall_s : ts.tv_sec;
+	*us = ts.tv_nsec / 1000;
 }
 
 void

@@ -19,8 +19,8 @@ uint64_t clock_ms(void);
 /* Seconds since 1970, UTC; may jump both ways. */
 int64_t clock_wall_s(void);
 
-/* Microseconds within the current wall second, asked of the kernel each time. */
-int64_t clock_wall_us(void);
+/* Wall time in one reading, of the kernel or as it was set: seconds and microseconds. */
+void clock_wall_now(int64_t *second, int64_t *us);
 
 /* For tests: this thread's clock stands at these values until it is set again. */
 void clock_set(uint64_t ms, int64_t wall_s);

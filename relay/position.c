@@ -145,7 +145,7 @@ static bool
 rfc850_date(struct cursor c, struct tm *tm, int64_t *offset)
 {
 	time_t now = time(NULL);
-	struct tm today;
+	struct tm today, ahead;
 
 	if (!weekday(&c, true) || !skip(&c, ", ") || !digits(&c, 1, 2, &tm->tm_mday) ||
 	    !skip(&c, "-") || !month(&c, &tm->tm_mon) || !skip(&c, "-") ||
@@ -155,7 +155,9 @@ rfc850_date(struct cursor c, struct tm *tm, int64_t *offset)
 	/* More than 50 years ahead is the same two digits in the past (RFC 9110, 5.6.7). */
 	gmtime_r(&now, &today);
 	tm->tm_year += today.tm_year / 100 * 100;
-	if (tm->tm_year > today.tm_year + 50)
+	ahead = *tm;
+	today.tm_year += 50;
+	if (timegm(&ahead) > timegm(&today))
 		tm->tm_year -= 100;
 	return c.p == c.end;
 }

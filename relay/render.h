@@ -25,7 +25,7 @@ struct render_variant {
 	int64_t second; /* of the Date in it */
 };
 
-/* Returns new (bytes_unref), exactly sized, or NULL when out of memory. */
+/* Returns new (bytes_unref), or NULL when out of memory. */
 struct bytes *render_poll(
     struct worker *w, const struct message *msg, const struct render_variant *variant);
 

@@ -711,7 +711,7 @@ hex_digit(unsigned char c)
  * byte that is the body's. 0, or a status.
  */
 static unsigned
-guard_chunks(struct request *req, const char *data, size_t len, size_t *end, const char **why)
+guard_chunks(struct request *req, char *data, size_t len, size_t *end, const char **why)
 {
 	size_t i = 0;
 	int digit;
@@ -739,6 +739,7 @@ guard_chunks(struct request *req, const char *data, size_t len, size_t *end, con
 			} else if (c == ';') {
 				req->chunk = CHUNK_EXTENSION;
 			} else if (c == ' ' || c == '\t') {
+				data[i] = ' '; /* http-parser knows no tab here */
 				req->chunk = CHUNK_SIZE_BLANK;
 			} else {
 				return 400;
@@ -750,6 +751,8 @@ guard_chunks(struct request *req, const char *data, size_t len, size_t *end, con
 				req->chunk = CHUNK_EXTENSION;
 			else if (c != ' ' && c != '\t')
 				return 400;
+			else
+				data[i] = ' ';
 			break;
 		case CHUNK_EXTENSION:
 			req->chunk_noise++;
@@ -829,7 +832,7 @@ guard_chunks(struct request *req, const char *data, size_t len, size_t *end, con
 }
 
 static enum request_event
-feed_body(struct request *req, const char *data, size_t len, size_t *used)
+feed_body(struct request *req, char *data, size_t len, size_t *used)
 {
 	const char *why = NULL;
 	size_t take = 0;

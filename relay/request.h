@@ -49,7 +49,7 @@ struct slice {
 };
 
 enum request_event {
-	REQUEST_MORE,     /* all bytes were taken, the request goes on */
+	REQUEST_MORE,     /* the request goes on; bytes that are left are to be fed again */
 	REQUEST_HEAD,     /* the head is there: decide on the body, feed on (even nothing) */
 	REQUEST_COMPLETE, /* the whole request is there */
 	REQUEST_ERROR,    /* refuse with request_error() and close */
@@ -75,7 +75,10 @@ void request_reset(struct request *req);
  */
 enum request_event request_feed(struct request *req, char *data, size_t len, size_t *used);
 
-/* Copies what still lies in data, which is about to be used again. -1: out of memory. */
+/*
+ * Copies the head if it still lies in data, which is about to be used again. A body that
+ * is complete is not copied: it is to be used at once. -1: out of memory.
+ */
 int request_keep(struct request *req) MUST_CHECK;
 
 /* Nothing but empty lines has come so far. */

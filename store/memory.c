@@ -21,6 +21,8 @@
 
 /* What malloc(3) adds to a block, about; bytes are accounted for, not measured. */
 #define MALLOC_OVERHEAD 16
+/* Messages that a ring has room for, at least. */
+#define RING_MIN 4
 /* Messages and channels looked at in one critical section of a sweep. */
 #define SWEEP_STEPS 512
 
@@ -121,9 +123,9 @@ leave(struct memory *m, struct aftermath *after)
 static size_t
 message_cost(const struct message *msg)
 {
-	/* Two pointers: a ring that has just doubled is half empty. */
+	/* Four pointers: a ring is a quarter full at least. */
 	return sizeof(*msg) + msg->content_type_len + msg->body_len + sizeof(struct slot) +
-	       2 * sizeof(struct slot *) + 2 * MALLOC_OVERHEAD;
+	       4 * sizeof(struct slot *) + 2 * MALLOC_OVERHEAD;
 }
 
 static size_t
@@ -174,6 +176,23 @@ note_empty(struct memory *m, struct store_channel *ch)
 		list_append(&m->empty, &ch->empty);
 }
 
+/* Gives the ring this capacity, a power of two with room for what is in it. */
+static bool
+resize_ring(struct store_channel *ch, uint32_t cap)
+{
+	struct slot **ring = malloc(cap * sizeof(*ring));
+
+	if (ring == NULL)
+		return false;
+	for (uint32_t i = 0; i < ch->count; i++)
+		ring[i] = slot_at(ch, i);
+	free(ch->ring);
+	ch->ring = ring;
+	ch->cap = cap;
+	ch->first = 0;
+	return true;
+}
+
 static void
 drop_oldest(struct memory *m, struct store_channel *ch, struct aftermath *after)
 {
@@ -193,6 +212,9 @@ drop_oldest(struct memory *m, struct store_channel *ch, struct aftermath *after)
 		ch->ring = NULL;
 		ch->cap = ch->first = 0;
 		note_empty(m, ch);
+	} else if (ch->cap > RING_MIN && ch->count < ch->cap / 4) {
+		/* A burst that has passed; without memory for it the ring stays as it is. */
+		(void)resize_ring(ch, ch->cap / 2);
 	}
 }
 
@@ -416,31 +438,10 @@ memory_info(struct store *s, const struct channel_key *key, struct store_result 
 	return STORE_DONE;
 }
 
-/* Room for one more in the ring. */
-static bool
-grow(struct store_channel *ch)
-{
-	uint32_t cap = ch->cap == 0 ? 4 : ch->cap * 2;
-	struct slot **ring;
-
-	if (ch->count < ch->cap)
-		return true;
-	ring = malloc(cap * sizeof(*ring));
-	if (ring == NULL)
-		return false;
-	for (uint32_t i = 0; i < ch->count; i++)
-		ring[i] = slot_at(ch, i);
-	free(ch->ring);
-	ch->ring = ring;
-	ch->cap = cap;
-	ch->first = 0;
-	return true;
-}
-
 static bool
 keep(struct memory *m, struct store_channel *ch, struct message *msg, struct slot *slot)
 {
-	if (!grow(ch))
+	if (ch->count == ch->cap && !resize_ring(ch, ch->cap == 0 ? RING_MIN : ch->cap * 2))
 		return false;
 	*slot = (struct slot){.msg = message_ref(msg), .channel = ch, .born_ms = clock_ms()};
 	ch->ring[(ch->first + ch->count) & (ch->cap - 1)] = slot;
@@ -581,7 +582,7 @@ memory_next(struct store *s, const struct channel_key *key, const struct store_q
 	enter(m, &after);
 	ch = find(m, key);
 	if (ch == NULL) {
-		if (!query->create)
+		if (!query->create || watch == NULL)
 			goto out;
 		/* Over max_memory too: a subscriber is bounded by the number of connections,
 		 * and is never refused for what publishers have stored. */
@@ -819,7 +820,7 @@ memory_store_open(unsigned index, const struct retention *retention)
 	 * restart within one second repeats no id; whatever came before the start is
 	 * gone, so a position from then has a gap.
 	 */
-	m->last = (struct msgid){clock_wall_s(), clock_wall_us()};
+	clock_wall_now(&m->last.second, &m->last.tag);
 	m->forgotten = m->last;
 	return &m->store;
 }

@@ -19,6 +19,7 @@ struct reading {
 	uint64_t ms[4];
 	int64_t wall_s[4];
 	int64_t us;
+	int64_t wall_now_s;
 };
 
 static void
@@ -54,7 +55,7 @@ read_over_two_turns(void *arg)
 	clock_turn();
 	r->ms[2] = clock_ms();
 	r->wall_s[1] = clock_wall_s();
-	r->us = clock_wall_us();
+	clock_wall_now(&r->wall_now_s, &r->us);
 	return NULL;
 }
 

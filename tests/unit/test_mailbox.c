@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -182,6 +183,40 @@ test_notes_that_a_note_causes_are_worked_without_another_wake(void **state UNUSE
 }
 
 static void
+on_pipe(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
+{
+	unsigned *seen_before = arg;
+
+	if (*seen_before == 0)
+		*seen_before = t.n_seen;
+}
+
+static void
+test_sockets_get_their_turn_between_very_many_notes(void **state UNUSED)
+{
+	unsigned seen_before = 0;
+	struct event *event;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	event = event_new(t.base, fds[0], EV_READ | EV_PERSIST, on_pipe, &seen_before);
+	for (unsigned i = 0; i < 2000; i++)
+		post(i);
+	mailbox_wake(t.mailbox);
+	turn();
+	event_add(event, NULL);
+	turns(200);
+	assert_int_equal(t.n_seen, 2000);
+	for (unsigned i = 0; i < 2000; i++)
+		assert_int_equal(t.seen[i], i);
+	assert_in_range(seen_before, 1, 1999);
+	event_free(event);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void
 test_freeing_forgets_what_is_left_taken_out_or_not(void **state UNUSED)
 {
 	post(1);
@@ -307,6 +342,7 @@ main(void)
 	    TEST(test_posting_alone_wakes_nobody),
 	    TEST(test_a_note_whose_turn_was_used_up_comes_again_before_any_other),
 	    TEST(test_notes_that_a_note_causes_are_worked_without_another_wake),
+	    TEST(test_sockets_get_their_turn_between_very_many_notes),
 	    TEST(test_freeing_forgets_what_is_left_taken_out_or_not),
 	    TEST(test_no_note_of_several_threads_is_lost_or_overtaken),
 	    TEST(test_a_loop_that_sleeps_is_woken_by_another_thread),

@@ -420,6 +420,30 @@ test_ids_are_read_back_as_they_were_written(void **state UNUSED)
 	    msgid_format((struct msgid){INT64_MIN, INT64_MIN}, longest), MSGID_TEXT_MAX);
 }
 
+/*
+ * A position goes back in Last-Modified when nothing new has come, so that whatever is
+ * read as one must have a date.
+ */
+static void
+test_every_second_that_is_read_can_be_written_as_a_date(void **state UNUSED)
+{
+	static const char *const seconds[] = {"253402300799", "253402300800", "999999999999",
+	    "67767976233532799", "67768036191676799", "67768036191676800", "123456789012345678",
+	    "999999999999999999"};
+	const int64_t last = INT64_C(253402300799); /* Fri, 31 Dec 9999 23:59:59 GMT */
+
+	for (size_t i = 0; i < ARRAY_LEN(seconds); i++) {
+		char text[64], date[HTTP_DATE_LEN + 1] = "";
+		struct msgid id;
+
+		snprintf(text, sizeof(text), "%s:0", seconds[i]);
+		if (!parse_msgid(text, &id))
+			continue;
+		http_date_format(id.second, date);
+		assert_date(date, id.second > last ? last : id.second);
+	}
+}
+
 int
 main(void)
 {
@@ -443,6 +467,7 @@ main(void)
 	    cmocka_unit_test(test_the_id_of_event_streams_is_two_numbers),
 	    cmocka_unit_test(test_numbers_are_written_as_printf_does),
 	    cmocka_unit_test(test_ids_are_read_back_as_they_were_written),
+	    cmocka_unit_test(test_every_second_that_is_read_can_be_written_as_a_date),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -830,6 +830,27 @@ test_channels_count_as_well_and_with_no_room_post_and_put_are_refused(void **sta
 	assert_int_equal(create("another"), STORE_NO_ROOM);
 }
 
+/* Nothing may be lost for a message that is not taken. */
+static void
+test_a_message_for_which_there_is_no_room_drops_no_other(void **state UNUSED)
+{
+	char channel[32];
+	int n;
+
+	open_store((struct retention){.max_memory = 64 * 1024});
+	n = fill_with_channels();
+	for (int i = 1; i <= 20; i++) {
+		snprintf(channel, sizeof(channel), "channel-%d", n - i);
+		drop(channel, NULL);
+	}
+	post("channel-0", "1");
+	post("channel-0", "2");
+	post("channel-1", "3");
+	assert_int_equal(post_block("channel-2", 30000), STORE_NO_ROOM);
+	assert_string_equal(contents("channel-0"), "1 2");
+	assert_string_equal(contents("channel-1"), "3");
+}
+
 static void
 test_messages_make_room_for_channels(void **state UNUSED)
 {
@@ -1382,6 +1403,14 @@ test_a_get_makes_no_channel_unless_it_may(void **state UNUSED)
 	    next("a", &(struct store_query){.watch = &watch}).status, STORE_NO_CHANNEL);
 	assert_false(exists("a"));
 	assert_int_equal(watch.held, 0);
+}
+
+/* create: "make the channel, if the request would wait". */
+static void
+test_a_get_that_does_not_wait_makes_no_channel(void **state UNUSED)
+{
+	assert_int_equal(next("a", &(struct store_query){.create = true}).status, STORE_NO_CHANNEL);
+	assert_false(exists("a"));
 }
 
 static void
@@ -2215,6 +2244,7 @@ main(void)
 	    TEST(test_a_message_that_alone_is_too_large_is_refused_and_costs_nothing),
 	    TEST(test_what_is_not_stored_needs_no_room),
 	    TEST(test_channels_count_as_well_and_with_no_room_post_and_put_are_refused),
+	    TEST(test_a_message_for_which_there_is_no_room_drops_no_other),
 	    TEST(test_messages_make_room_for_channels),
 	    TEST(test_all_ways_to_lose_messages_and_channels_give_their_memory_back),
 	    TEST(test_a_gap_is_said_when_messages_after_the_position_were_dropped_by_count),
@@ -2242,6 +2272,7 @@ main(void)
 	    TEST(test_a_channel_made_by_get_stays_with_a_message),
 	    TEST(test_a_channel_made_by_get_and_posted_to_goes_as_one_made_by_post),
 	    TEST(test_a_get_makes_no_channel_unless_it_may),
+	    TEST(test_a_get_that_does_not_wait_makes_no_channel),
 	    TEST(test_a_channel_made_by_post_goes_when_it_was_unused_for_its_time),
 	    TEST(test_a_channel_made_by_post_lives_for_ever_without_a_time),
 	    TEST(test_a_channel_with_a_message_stays_whatever_its_time),

@@ -456,6 +456,21 @@ test_ticks_may_wrap(void **state UNUSED)
 	assert_int_equal(t.wrong, 0);
 }
 
+/* Also when the ticks are about to wrap. */
+static void
+test_the_timer_sleeps_over_the_wrap_of_the_ticks(void **state UNUSED)
+{
+	const uint64_t wrap = UINT64_C(1) << (32 + WHEEL_TICK_SHIFT);
+	struct entry e = {.fired = 0};
+
+	begin_at(wrap - 50000);
+	set(&e, 100000);
+	pass_ms(100000);
+	assert_int_equal(e.fired, 1);
+	assert_int_equal(t.wrong, 0);
+	assert_in_range(t.turns, 1, 20);
+}
+
 static struct entry last;
 
 static void
@@ -518,6 +533,7 @@ main(void)
 	    TEST(test_a_busy_loop_makes_them_no_later_than_it_is_itself),
 	    TEST(test_a_callback_may_remove_and_set_any_entry),
 	    TEST(test_ticks_may_wrap),
+	    TEST(test_the_timer_sleeps_over_the_wrap_of_the_ticks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
