@@ -58,6 +58,7 @@ class FakeDjango:
     status, fields, body: the answer.
     closes: None keeps connections; "said" closes each after its answer and says so,
         "silently" closes without having said so, "unanswered" instead of answering.
+        "reused" closes each when a second request comes, without taking it.
     gate: answers wait until it is set.
     """
 
@@ -215,6 +216,10 @@ class FakeDjango:
         finally:
             with self._lock:
                 self.busy -= 1
+        if self.closes == "reused":
+            # Closing with the request unread resets the connection, as when the two cross.
+            connection.recv(1, socket.MSG_PEEK)
+            return False
         return self.closes is None
 
     def _answer(self) -> bytes:

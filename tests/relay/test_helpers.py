@@ -63,6 +63,16 @@ def test_fake_django_closes_as_told(django: FakeDjango, closes: str) -> None:
         connection.assert_closed()
 
 
+def test_fake_django_takes_no_second_request_of_a_connection_as_told(django: FakeDjango) -> None:
+    django.closes = "reused"
+    with Connection(("127.0.0.1", django.port)) as connection:
+        assert connection.request("POST", "/", body=b"channel_id=a&subscribe=1").status == 204
+        connection.send_request("POST", "/", body=b"channel_id=a&unsubscribe=1")
+        with pytest.raises(ConnectionResetError):
+            connection.read_response()
+    django.wait_for(1)
+
+
 def test_client_reads_answers_that_follow_each_other() -> None:
     with exchange(
         b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -432,6 +432,18 @@ def test_a_kept_connection_that_django_closed_meanwhile_costs_no_notice(
     assert set(django.count().values()) == {1}
 
 
+def test_a_notice_that_met_a_closing_connection_is_sent_again_each_time(
+    start_relay: StartRelay, django: FakeDjango
+) -> None:
+    """Django closes just when the next notice comes, and does so all day long."""
+    relay = start_relay(with_passthrough(django, notice_connections=1))
+    django.closes = "reused"
+    for n in range(20):
+        relay.hold(f"c{n}").close()
+        django.wait_for(2 * n + 2)
+    assert set(django.count().values()) == {1}
+
+
 def test_a_notice_that_may_have_been_taken_is_not_sent_again(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:
