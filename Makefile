@@ -81,7 +81,9 @@ build/asan/unit/%: build/asan/obj/tests/unit/%.o $(filter-out %/relay/main.o,$(A
 	$(CC) $(SANITIZE) $(LINK) -o $@ $^ $(LINK_LIBS) -lcmocka
 
 -include $(OBJECTS:.o=.d) $(ASAN_OBJECTS:.o=.d) $(TSAN_OBJECTS:.o=.d) $(UNIT_NAMES:%=build/asan/obj/tests/unit/%.d)
-.SECONDARY:
+# Kept for the next time, though they are made on the way only. No other target: a missing
+# stamp must be made even where what it is for is there.
+.SECONDARY: $(UNIT_NAMES:%=build/asan/obj/tests/unit/%.o)
 
 # The libraries' flags. Goals that promise the set-up install what is missing first.
 ifneq (,$(filter-out clean help format,$(or $(MAKECMDGOALS),all)))
