@@ -211,8 +211,8 @@ location_match(const struct config *config, struct pcre2_real_match_data_8 *matc
 {
 	for (size_t i = 0; i < config->n_locations; i++) {
 		struct location *l = &config->locations[i];
-		const char *raw;
-		size_t raw_len;
+		const char *raw = NULL;
+		size_t raw_len = 0;
 		ptrdiff_t len;
 
 		if (l->pattern != NULL ? !match_url(l, match_data, path, path_len, &raw, &raw_len)
