@@ -57,7 +57,6 @@ build/obj/%.o: %.c VERSION Makefile build/pkg.mk
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(HARDENING) -D_FORTIFY_SOURCE=2 -MMD -MP -c -o $@ $<
 
 # For the tests: with AddressSanitizer and UndefinedBehaviorSanitizer.
-asan: build/asan/pushserver
 build/asan/pushserver: $(ASAN_OBJECTS)
 	$(CC) $(SANITIZE) $(LINK) -o $@.new $(ASAN_OBJECTS) $(LINK_LIBS)
 	@mv $@.new $@
@@ -66,8 +65,7 @@ build/asan/obj/%.o: %.c VERSION Makefile build/pkg.mk
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
 
-# ThreadSanitizer, for the code that workers share.
-tsan: build/tsan/pushserver
+# ThreadSanitizer, for what workers share.
 build/tsan/pushserver: $(TSAN_OBJECTS)
 	$(CC) -fsanitize=thread $(LINK) -o $@.new $(TSAN_OBJECTS) $(LINK_LIBS)
 	@mv $@.new $@
@@ -123,7 +121,7 @@ demo: all build/stamps/demo
 
 # ---- test -------------------------------------------------------------------------
 
-test: unit relay-test django-test js-test browser-test
+test: unit asan tsan django-test js-test browser-test
 	@echo "all tests passed"
 
 # Leaks are errors as well; a report ends the program, so that no test passes over it.
@@ -135,8 +133,14 @@ PYTEST = $(VENV)/bin/python -W error -m pytest -q -n 4
 unit: $(UNIT_NAMES:%=build/asan/unit/%)
 	@set -e; for t in $^; do echo "== $$t"; $(ASAN_ENV) $$t; done
 
-relay-test: build/asan/pushserver
+# The relay's tests, with 1 and with 4 workers.
+asan relay-test: build/asan/pushserver
 	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver $(PYTEST) tests/relay
+
+# Once more where threads share things; it suppresses nothing.
+tsan: build/tsan/pushserver
+	TSAN_OPTIONS=exitcode=66 PUSHSERVER_BINARY=build/tsan/pushserver PUSHSERVER_WORKERS=4 \
+	    $(PYTEST) tests/relay
 
 django-test: all
 	$(PYTEST) tests/django
@@ -179,4 +183,5 @@ help:
 	@echo "make test     set up, and run every test"
 	@echo "make run      run the relay with config/pushserver.yaml"
 	@echo "make install  to PREFIX (/usr/local), below DESTDIR"
-	@echo "make lint, make format, make asan, make tsan, make clean"
+	@echo "make asan, make tsan  the relay's tests under sanitizers"
+	@echo "make lint, make format, make clean"
