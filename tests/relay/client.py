@@ -294,6 +294,10 @@ class Connection:
         rest, self.buffer = self.buffer, b""
         return rest
 
+    def widen(self) -> None:
+        """Give a connection that was made with a small receive buffer a large one."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+
     def assert_closed(self) -> None:
         """Check that the relay ends the connection, by a FIN, and sends nothing more."""
         assert self.read_to_end() == b""

@@ -496,10 +496,10 @@ def test_the_time_for_a_body_counts_for_the_whole(start_relay: StartRelay) -> No
 
 def test_the_time_for_a_header_begins_anew_with_each_request(start_relay: StartRelay) -> None:
     """Requests that are each in time may together take longer."""
-    relay = start_relay(config(limits={"header_timeout": 1}))
+    relay = start_relay(config(limits={"header_timeout": 0.6}))
     connection = relay.connect()
     start = time.monotonic()
-    while time.monotonic() - start < 1.5:
+    while time.monotonic() - start < 0.9:
         assert connection.request("GET", "/nowhere").status == 404
     connection.send(b"GET /x HTTP/1.1\r\n")
     assert connection.read_response().status == 408
@@ -519,7 +519,7 @@ def test_an_idle_kept_connection_is_closed_without_a_word(start_relay: StartRela
 
 def test_a_held_request_is_not_idle(start_relay: StartRelay) -> None:
     limits = {"header_timeout": 0.2, "body_timeout": 0.2, "keepalive_timeout": 0.2}
-    relay = start_relay(config(subscriber={"timeout": 1.5}, limits=limits))
+    relay = start_relay(config(subscriber={"timeout": 0.8}, limits=limits))
     poll = relay.poll("c")
     assert poll.response().status == 304
     poll.assert_closed()

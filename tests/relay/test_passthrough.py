@@ -271,6 +271,7 @@ def test_a_pair_is_sent_when_the_relay_shuts_down(noticed: Daemon, django: FakeD
     polls = [noticed.hold("c") for _ in range(5)]
     noticed.send_signal(signal.SIGTERM)
     assert {poll.response().status for poll in polls} == {304}
+    noticed.close_connections()
     assert noticed.wait() == 0
     notices = django.wait_for(10)
     assert sorted(n.event for n in notices) == [SUBSCRIBE] * 5 + [UNSUBSCRIBE] * 5
@@ -618,10 +619,11 @@ def test_shutdown_does_not_wait_for_a_django_that_does_not_answer(
     relay.allow_log(DRAIN_WARNING)
     django.gate.clear()
     polls = [relay.hold(f"c{n}") for n in range(5)]
-    django.wait_for(5)
+    wait_until(lambda: django.busy > 0, what="the first notice")
     start = time.monotonic()
     relay.send_signal(signal.SIGTERM)
     assert {poll.response().status for poll in polls} == {304}
+    relay.close_connections()
     assert relay.wait() == 0
     assert time.monotonic() - start < 10
     relay.expect_log(NOTICE_WARNING)
@@ -636,6 +638,7 @@ def test_shutdown_does_not_wait_for_a_dead_django(
     start = time.monotonic()
     relay.send_signal(signal.SIGTERM)
     assert {poll.response().status for poll in polls} == {304}
+    relay.close_connections()
     assert relay.wait() == 0
     assert time.monotonic() - start < 10
     relay.expect_log(NOTICE_WARNING)

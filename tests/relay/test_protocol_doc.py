@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 
 from .daemon import ROOT
@@ -16,6 +17,7 @@ def clauses() -> list[str]:
     return re.findall(r"^- .*(?:\n  .*)*", text, re.MULTILINE)
 
 
+@functools.cache
 def names_in(path: str) -> set[str]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

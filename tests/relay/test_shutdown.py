@@ -34,6 +34,7 @@ def test_shutdown_ends_held_polls_like_their_time_out_and_exits_0(
     assert answers[-1].header("Etag") is None
     for poll in polls:
         poll.assert_closed()
+        poll.close()
     assert relay.wait() == OK
     assert time.monotonic() - start < DRAIN + SLACK
 
@@ -135,6 +136,21 @@ def test_a_second_signal_while_draining_does_no_harm(relay: Daemon) -> None:
     relay.send_signal(signal.SIGTERM)
     relay.send_signal(signal.SIGINT)
     assert poll.response().status == 304
+    poll.close()
+    assert relay.wait() == OK
+
+
+def test_signals_until_the_very_end_leave_the_exit_code_0(relay: Daemon) -> None:
+    """An impatient Ctrl-C, or a terminal and a parent that both pass the signal on."""
+    relay.hold("c")
+
+    def ended() -> bool:
+        if relay.process.poll() is None:
+            relay.send_signal(signal.SIGTERM)
+        relay.close_connections()
+        return relay.process.poll() is not None
+
+    wait_until(ended, what="the end")
     assert relay.wait() == OK
 
 
@@ -144,4 +160,5 @@ def test_a_relay_with_two_thousand_subscribers_drains(relay: Daemon) -> None:
         relay.wait_until_held(f"c{n}", 40)
     relay.send_signal(signal.SIGTERM)
     assert {poll.response().status for poll in polls} == {304}
+    relay.close_connections()
     assert relay.wait() == OK

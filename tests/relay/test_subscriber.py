@@ -208,7 +208,7 @@ def test_a_poll_ends_never_later_than_timeout_and_up_to_a_tenth_earlier(
     start_relay: StartRelay,
 ) -> None:
     """Only the lower bound is exact here: a loaded machine is late by itself."""
-    relay = start_relay(config(subscriber={"timeout": 2}))
+    relay = start_relay(config(subscriber={"timeout": 1}))
     polls = []
     for _ in range(20):
         start = time.monotonic()
@@ -220,7 +220,7 @@ def test_a_poll_ends_never_later_than_timeout_and_up_to_a_tenth_earlier(
                 lengths.append(time.monotonic() - start)
                 assert poll.response().status == 304
                 del pending[key]
-    assert min(lengths) >= 1.79
+    assert min(lengths) >= 0.89
     assert max(lengths) < 5
 
 
@@ -337,6 +337,7 @@ def test_nobody_waits_for_a_slow_reader(start_relay: StartRelay) -> None:
     assert answer.body == body
     relay.publish("d", b"the others go on")
     assert relay.get("d").body == b"the others go on"
+    slow.widen()
     assert slow.response().body == body
 
 
@@ -349,6 +350,7 @@ def test_a_slow_reader_gets_its_message_even_when_the_channel_is_deleted(
     slow = relay.hold("c", receive_buffer=4096)
     relay.post("c", body)
     assert relay.delete("c").status == 200
+    slow.widen()
     assert slow.response().body == body
 
 
