@@ -71,8 +71,9 @@ static void
 say_number(struct transcript *tr, const char *what, size_t n)
 {
 	char text[64];
+	int len = snprintf(text, sizeof(text), " %s%zu", what, n);
 
-	say_bytes(tr, text, (size_t)snprintf(text, sizeof(text), " %s%zu", what, n));
+	say_bytes(tr, text, (size_t)len);
 }
 
 static void

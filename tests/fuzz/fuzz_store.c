@@ -13,6 +13,7 @@
  */
 #include "fuzz.h"
 
+/* NOLINTNEXTLINE(bugprone-suspicious-include) */
 #include "store/memory.c"
 
 #include <event2/event.h>
