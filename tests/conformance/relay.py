@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,9 +76,29 @@ def configuration(workers: int, notices: int) -> dict[str, object]:
     }
 
 
-def arguments(port: int, notices: int) -> list[str]:
-    """What the suite must be told of a server that is configured so."""
-    given: dict[str, object] = {
+BOUNDS: dict[str, object] = {
+    "max-messages": 4,
+    "message-timeout": 2,
+    "channel-timeout": 1,
+    "min-messages": 2,
+    "max-memory": 64 << 10,
+    "hold-timeout": 2,
+    "header-timeout": 4,
+    "body-timeout": 4,
+    "idle-timeout": 5,
+    "content-type": "text/x-location",
+    "origin": ORIGIN,
+}
+
+
+def arguments(
+    port: int, notices: int, bounds: Mapping[str, object] = BOUNDS, **more: str
+) -> list[str]:
+    """What the suite must be told of a server that is configured so.
+
+    more: further options that name a location, and the location.
+    """
+    given = {
         "interval-sub": "interval",
         "last-sub": "last",
         "first-sub": "first",
@@ -101,21 +121,9 @@ def arguments(port: int, notices: int) -> list[str]:
     names = ["sub", "pub", "existing-pub", "forego-pub", "closed-pub", "origin-pub", "limited-pub"]
     names += ["expiring-pub", "kept-pub", "small-pub", "nowhere"]
     given |= {name: name for name in names}
+    given |= {name.replace("_", "-"): path for name, path in more.items()}
     result = [f"--{name}=http://127.0.0.1:{port}/{path}/" for name, path in given.items()]
-    bounds = {
-        "max-messages": 4,
-        "message-timeout": 2,
-        "channel-timeout": 1,
-        "min-messages": 2,
-        "max-memory": 64 << 10,
-        "hold-timeout": 2,
-        "header-timeout": 4,
-        "body-timeout": 4,
-        "idle-timeout": 5,
-        "content-type": "text/x-location",
-        "origin": ORIGIN,
-        "passthrough-listen": f"127.0.0.1:{notices}",
-    }
+    result.append(f"--passthrough-listen=127.0.0.1:{notices}")
     return result + [f"--{name}={value}" for name, value in bounds.items()]
 
 
@@ -152,6 +160,17 @@ def running(workers: int) -> Iterator[list[str]]:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+def wait_for_port(port: int, process: subprocess.Popen[str]) -> None:
+    """Wait until something listens there. Raises Failed."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            return socket.create_connection(("127.0.0.1", port), 1.0).close()
+        except OSError:
+            time.sleep(0.02)
+    raise Failed(f"nothing listens on port {port}")
 
 
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:

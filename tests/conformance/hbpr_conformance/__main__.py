@@ -105,6 +105,8 @@ def unreachable(options: Options) -> str | None:
     for address in sorted(addresses):
         try:
             socket.create_connection(address, options.timeout).close()
+        except ConnectionResetError:
+            pass  # whatever this is, it is there
         except OSError as error:
             return f"{address[0]}:{address[1]}: {error}"
     return None

@@ -69,15 +69,15 @@ def connection_is_kept(t: Trial) -> None:
 def pipelined_requests(t: Trial) -> None:
     """Pipelined requests are answered in order."""
     pub, channel = t.options.pub, t.channel()
-    requests = [request_bytes("POST", pub.target(channel), pub.host, body=b"x") for _ in range(20)]
+    requests = [request_bytes("POST", pub.target(channel), pub.host, body=b"x") for _ in range(10)]
     requests.append(request_bytes("GET", pub.target(channel), pub.host))
     requests.append(request_bytes("DELETE", pub.target(channel), pub.host))
-    requests.append(request_bytes("GET", pub.target(channel), pub.host))
+    requests.append(request_bytes("GET", pub.target(t.channel()), pub.host))
     connection = t.connect(pub)
-    connection.asked = "one of 23 pipelined requests"
+    connection.asked = f"one of {len(requests)} pipelined requests"
     connection.send(b"".join(requests))
     got = [connection.read_final().status for _ in requests]
-    expect_equal(got, [202] * 20 + [200, 200, 404], "answers")
+    expect_equal(got, [202] * 10 + [200, 200, 404], "answers")
 
 
 @section.check("http")
@@ -592,10 +592,15 @@ def closing_answer_is_not_lost(t: Trial) -> None:
     for _ in range(5):
         connection = t.connect(pub)
         connection.asked = "a bad request with much behind it"
-        for piece in (data, *[bytes(1 << 14)] * 20):
-            connection.send(piece)
-            connection.readable(0.002)
+        connection.send(data + bytes(1 << 18))
+        for _ in range(5):
+            connection.send(bytes(1 << 10))
+            connection.readable(0.01)
         expect_status(connection.read_final(), 400, of=connection.asked)
+        connection.read_to_end()
+        # Linux may hand over what came before a reset, others do not.
+        ends = (connection.refused, connection.ended)
+        expect(ends == (None, "closed"), "all to be taken and then FIN", str(ends))
 
 
 @section.check("decision")

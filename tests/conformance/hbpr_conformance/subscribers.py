@@ -140,7 +140,9 @@ def everybody_held_by_default(t: Trial) -> None:
     """concurrency: broadcast is the default, and a message goes to all who are held."""
     channel = t.channel()
     position = t.start(channel)
-    polls = [t.hold(channel, position) for _ in range(4)]
+    polls = [t.hold(channel, position), *(t.poll(channel, position) for _ in range(3))]
+    for poll in polls:
+        poll.expect_held("with others", 0.1)
     t.post(channel, b"all")
     for poll in polls:
         expect_message(poll.answer_at_once("POST"), b"all")

@@ -421,7 +421,12 @@ def expect_message(response: Response, body: bytes | None = None) -> Response:
 
 def expect_equal(got: object, wanted: object, what: str) -> None:
     if got != wanted:
-        raise Failure(f"{what} {wanted!r}", repr(got))
+        raise Failure(f"{what} {_short(wanted)}", _short(got))
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 160 else text[:160] + "…"
 
 
 def expect(condition: bool, expected: str, got: str) -> None:

@@ -184,6 +184,7 @@ class Connection:
         self.asked = "a request"  # the last request, for what is said of it
         self.buffer = b""
         self.ended: str | None = None  # how, when it has
+        self.refused: str | None = None  # how, when something could not be sent
         try:
             self.socket = socket.create_connection(address, max(0.001, deadline.left()))
         except OSError as error:
@@ -195,8 +196,10 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Send as much as the server wants: it may answer and close on the way."""
         self.socket.settimeout(max(0.001, self.deadline.left()))
-        with contextlib.suppress(OSError):
+        try:
             self.socket.sendall(data)
+        except OSError as error:
+            self.refused = _said(error)
 
     def half_close(self) -> None:
         """Send FIN and go on reading."""
