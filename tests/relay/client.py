@@ -25,7 +25,7 @@ DATE = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) "
     r"\d{4} \d\d:\d\d:\d\d GMT"
 )
-ESTABLISHED = "01"
+ESTABLISHED = b"01"
 
 T = TypeVar("T")
 
@@ -196,26 +196,24 @@ class Connection:
         """Wait until the relay has taken all that was sent out of its socket."""
 
         def taken() -> bool:
-            line = self._peer_line()
-            return line is None or int(line[4].split(":")[1], 16) == 0
+            state = self._peer_state()
+            return state is None or state[1] == 0
 
         wait_until(taken, what="the relay reads")
 
     def peer_is_open(self) -> bool:
         """Whether the relay's end of the connection is established, as the kernel sees it."""
-        line = self._peer_line()
-        return line is not None and line[3] == ESTABLISHED
+        state = self._peer_state()
+        return state is not None and state[0] == ESTABLISHED
 
-    def _peer_line(self) -> list[str] | None:
+    def _peer_state(self) -> tuple[bytes, int] | None:
+        """The state of the relay's end and the bytes that it has not read; None if it is gone."""
         # /proc/net/tcp has a line for each end; on loopback ours and the relay's are both in it.
         assert not isinstance(self.address, str), "TCP only"
-        local, remote = (f"{a[1]:04X}" for a in (self.socket.getsockname(), self.address))
-        with open("/proc/net/tcp") as lines:
-            for line in lines:
-                fields = line.split()
-                if fields[1].endswith(":" + remote) and fields[2].endswith(":" + local):
-                    return fields
-        return None
+        ours, relays = (b"%04X" % a[1] for a in (self.socket.getsockname(), self.address))
+        with open("/proc/net/tcp", "rb") as lines:
+            found = re.search(rb":%b \w+:%b (\w\w) \w+:(\w+)" % (relays, ours), lines.read())
+        return (found[1], int(found[2], 16)) if found else None
 
     # Reading
 

@@ -67,7 +67,8 @@ def test_pipelined_requests_are_answered_in_order(relay: Daemon) -> None:
     assert [connection.read_response().status for _ in range(3)] == [200, 404, 200]
 
 
-def test_a_request_may_come_byte_by_byte(relay: Daemon) -> None:
+def test_a_request_may_come_byte_by_byte(start_relay: StartRelay) -> None:
+    relay = start_relay(config(limits={"header_timeout": 600, "body_timeout": 600}))
     for data in (POST, CHUNKED):
         connection = relay.connect()
         connection.send_in_pieces(data, *range(1, len(data)))

@@ -1,0 +1,206 @@
+"""Clients in great numbers that mean no good. After each, others are served as always."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+from pathlib import Path
+
+from .client import wait_until
+from .conftest import StartRelay
+from .daemon import Daemon, config
+
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends RST
+# A sanitizer keeps what was freed; little of it, where memory is what a test is about.
+LITTLE_QUARANTINE = {
+    "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "detect_leaks=1") + ":quarantine_size_mb=1"
+}
+
+
+def connect(relay: Daemon, data: bytes = b"", receive_buffer: int | None = None) -> socket.socket:
+    client = socket.socket()
+    if receive_buffer is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.settimeout(20)
+    client.connect(relay.address)
+    if data:
+        client.sendall(data)
+    return client
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    client.close()
+
+
+def assert_serves_others(relay: Daemon) -> None:
+    """Publish to a held subscriber; the client's own time limit is what is usual here."""
+    poll = relay.hold("somebody else")
+    assert relay.post("somebody else", b"still here").status == 201
+    assert poll.response().body == b"still here"
+    assert relay.delete("somebody else").status == 200
+
+
+def memory(relay: Daemon) -> int:
+    """Bytes of memory that are the daemon's alone, in use now."""
+    for line in Path(f"/proc/{relay.process.pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("smaps_rollup has no Private_Dirty")
+
+
+def descriptors(relay: Daemon) -> int:
+    return len(os.listdir(f"/proc/{relay.process.pid}/fd"))
+
+
+def test_thousands_of_connections_that_send_nothing_disturb_nobody(
+    start_relay: StartRelay,
+) -> None:
+    """And they are closed when the time for a head is over."""
+    relay = start_relay(config(limits={"header_timeout": 2}))
+    before = descriptors(relay)
+    silent = [connect(relay) for _ in range(3000)]
+    assert_serves_others(relay)
+    for client in silent:
+        assert client.recv(100) == b""
+        client.close()
+    wait_until(lambda: descriptors(relay) <= before + 1, what="closed descriptors")
+    assert_serves_others(relay)
+
+
+def test_five_thousand_abrupt_resets_leave_nothing_behind(start_relay: StartRelay) -> None:
+    """In the middle of a head, of a body, of being held, and right behind a request."""
+    relay = start_relay(config(subscriber={"timeout": 0}))
+    before = descriptors(relay)
+    pieces = (
+        b"GET /sub/c HTTP/1.1\r\nHo",
+        b"POST /pub/d HTTP/1.1\r\nHost: relay\r\nContent-Length: 1000\r\n\r\nabc",
+        b"GET /sub/c HTTP/1.1\r\nHost: relay\r\n\r\n",
+        b"GET /sub/c HTTP/1.1\r\nHost: relay\r\n\r\n" * 3,
+        b"POST /pub/d HTTP/1.1\r\nHost: relay\r\nContent-Length: 1\r\n\r\na" * 20,
+    )
+    for _ in range(50):
+        clients = [connect(relay, pieces[n % len(pieces)]) for n in range(100)]
+        for client in clients:
+            reset(client)
+    wait_until(lambda: descriptors(relay) <= before + 1, what="closed descriptors")
+    wait_until(lambda: relay.info("c") is None, what="a channel without waiters to go")
+    assert_serves_others(relay)
+
+
+def test_slow_heads_and_slow_bodies_have_one_time_for_the_whole(start_relay: StartRelay) -> None:
+    """A byte now and then buys no more of it."""
+    relay = start_relay(config(limits={"header_timeout": 2, "body_timeout": 2}))
+    heads = [connect(relay, b"GET /sub/c HTTP/1.1\r\nHost: relay\r\nX: ") for _ in range(100)]
+    bodies = [
+        connect(relay, b"POST /pub/c HTTP/1.1\r\nHost: relay\r\nContent-Length: 900\r\n\r\n")
+        for _ in range(100)
+    ]
+    waiting = heads + bodies
+    over = threading.Event()
+
+    def drip() -> None:
+        while not over.wait(0.2):
+            for client in waiting:
+                try:
+                    client.send(b"x")
+                except OSError:
+                    pass  # this one was cut off already
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        assert_serves_others(relay)
+        for client in waiting:
+            assert client.recv(15) == b"HTTP/1.1 408 Re"
+    finally:
+        over.set()
+        dripping.join()
+        for client in waiting:
+            client.close()
+    assert_serves_others(relay)
+
+
+def test_a_subscriber_that_never_reads_costs_no_more_than_what_is_stored(
+    start_relay: StartRelay,
+) -> None:
+    """Its polls stand in a row, each for a large message, while 10,000 messages pass."""
+    relay = start_relay(
+        config(store={"max_messages": 10}, subscriber={"timeout": 0}), env=LITTLE_QUARANTINE
+    )
+    poll = b"GET /sub/c HTTP/1.1\r\nHost: relay\r\n\r\n"
+    message = b"m" * 20_000
+    post = b"POST /pub/c HTTP/1.1\r\nHost: relay\r\nContent-Length: 20000\r\n\r\n" + message
+    relay.publish("c", message)
+    deaf = [connect(relay, poll * 200, receive_buffer=4096) for _ in range(5)]
+    with connect(relay) as publisher, publisher.makefile("rb") as answers:
+
+        def publish(count: int) -> None:
+            for _ in range(count):
+                publisher.sendall(post)
+                assert answers.readline().split()[1] in (b"201", b"202")
+                length = 0
+                while (line := answers.readline()) != b"\r\n":
+                    if line.startswith(b"Content-Length:"):
+                        length = int(line.split()[1])
+                answers.read(length)
+
+        publish(1000)
+        early = memory(relay)
+        publish(9000)
+        assert memory(relay) - early < 4 * 1024 * 1024
+    for client in deaf:
+        client.close()
+    assert_serves_others(relay)
+
+
+def test_a_hundred_thousand_channels_are_bounded_and_go_when_they_are_unused(
+    start_relay: StartRelay,
+) -> None:
+    """Each made by a POST; the second hundred thousand needs no memory that the first had not."""
+    relay = start_relay(
+        config(store={"max_memory": "40M", "message_timeout": 1, "channel_timeout": 1}),
+        env=LITTLE_QUARANTINE,
+    )
+
+    def make_channels(prefix: str) -> None:
+        with connect(relay) as publisher, publisher.makefile("rb") as answers:
+
+            def send() -> None:
+                for start in range(0, 100_000, 500):
+                    publisher.sendall(
+                        b"".join(
+                            b"POST /pub/%s-%d HTTP/1.1\r\nHost: relay\r\nContent-Length: 2\r\n\r\nhi"
+                            % (prefix.encode(), n)
+                            for n in range(start, start + 500)
+                        )
+                    )
+
+            sender = threading.Thread(target=send)
+            sender.start()
+            taken = 0
+            for _ in range(100_000):
+                status = answers.readline().split()[1]
+                assert status in (b"202", b"507")
+                taken += status == b"202"
+                length = 0
+                while (line := answers.readline()) != b"\r\n":
+                    if line.startswith(b"Content-Length:"):
+                        length = int(line.split()[1])
+                answers.read(length)
+            sender.join()
+            assert taken > 0
+
+    make_channels("first")
+    after_first = memory(relay)
+    wait_until(
+        lambda: relay.info("first-99999") is None and relay.info("first-0") is None,
+        timeout=30,
+        what="unused channels to go",
+    )
+    make_channels("second")
+    assert memory(relay) < after_first + 24 * 1024 * 1024
+    wait_until(lambda: relay.info("second-99999") is None, timeout=30, what="these to go, too")
+    assert_serves_others(relay)
