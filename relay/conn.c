@@ -88,6 +88,21 @@ set_deadline(struct conn *conn, uint32_t ms)
 	wheel_set(conn->worker->wheel, &conn->timer, ms);
 }
 
+/*
+ * libevent reports a reset as readable, not as EV_CLOSED, so one that comes together with
+ * a request is not seen by reading that: a short read does not show the error behind it,
+ * and no new edge will tell. Who is going to wait for the peer asks here.
+ */
+bool
+conn_is_reset(const struct conn *conn)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	getsockopt(conn_fd(conn), SOL_SOCKET, SO_ERROR, &error, &len);
+	return error != 0;
+}
+
 static void
 on_event(UNUSED evutil_socket_t fd, short what, void *arg)
 {
@@ -109,13 +124,8 @@ on_event(UNUSED evutil_socket_t fd, short what, void *arg)
 			break;
 		}
 		if (what & EV_READ) {
-			int error = 0;
-			socklen_t len = sizeof(error);
-
 			conn->unread = true;
-			/* libevent reports a reset as readable, not as EV_CLOSED. */
-			getsockopt(conn_fd(conn), SOL_SOCKET, SO_ERROR, &error, &len);
-			if (error != 0)
+			if (conn_is_reset(conn))
 				conn_close(conn, "reset by the peer");
 		}
 		break;
@@ -472,9 +482,13 @@ conn_process(struct conn *conn, char *data, size_t len)
 		case REQUEST_HEAD: /* comes once a request, above */
 			break;
 		case REQUEST_MORE:
-			if (!request_is_empty(req) && conn_keep_request(conn, req) < 0) {
+			if (request_is_empty(req))
+				break;
+			if (conn_keep_request(conn, req) < 0) {
 				conn_close(conn, "out of memory");
 				done_with(conn, req);
+			} else if (conn_is_reset(conn)) {
+				conn_close(conn, "reset by the peer");
 			}
 			break;
 		case REQUEST_COMPLETE:

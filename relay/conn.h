@@ -107,6 +107,9 @@ bool conn_send(struct conn *conn, struct bytes *bytes);
 /* Sends an interim answer, such as 100 Continue, without ending the exchange. */
 void conn_send_interim(struct conn *conn, const char *text, size_t len);
 
+/* The peer has reset the connection. */
+bool conn_is_reset(const struct conn *conn);
+
 /* The request's store call is pending: keep what it was parsed from. */
 int conn_keep_request(struct conn *conn, struct request *req) MUST_CHECK;
 void conn_forget_request(struct conn *conn);

@@ -101,10 +101,11 @@ free_subscriber(struct subscriber *sub)
 
 	conn->is_subscriber = false;
 	conn->subscriber = NULL;
-	if (sub->pending != NULL)
-		store_cancel(sub->channel->store, sub->pending);
-	if (sub->channel != NULL)
+	if (sub->channel != NULL) {
+		if (sub->pending != NULL)
+			store_cancel(sub->channel->store, sub->pending);
 		channel_unuse(w, sub->channel);
+	}
 	slab_put(&w->subscriber_slab, sub);
 }
 
@@ -119,6 +120,7 @@ leave(struct subscriber *sub)
 
 	if (!link_listed(&sub->waiter))
 		return;
+	assert(ch != NULL);
 	channel_leave(ch, sub);
 	if (sub->loc->concurrency != CONCURRENCY_BROADCAST) {
 		struct store_hold hold = {.place = sub->loc->index, .ticket = sub->ticket};
@@ -272,7 +274,7 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 		return;
 	}
 	/* These may also have come while the store was asked. */
-	if (conn->peer_done) {
+	if (conn->peer_done || conn_is_reset(conn)) {
 		conn_close(conn, "the subscriber has left");
 		return;
 	}
