@@ -138,6 +138,8 @@ class Failed(Exception):
 @contextlib.contextmanager
 def running(workers: int) -> Iterator[list[str]]:
     """Start the relay; give what the suite must be told. Raises Failed at a bad start or end."""
+    if not binary().is_file():
+        raise Failed(f"{binary()} does not exist: run make first")
     notices = free_port()
     with tempfile.TemporaryDirectory(prefix="conformance") as folder:
         log = Path(folder, "log")

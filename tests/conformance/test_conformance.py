@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from pathlib import Path
 
 import pytest
 import relay
+import table
 from hbpr_conformance import __main__ as command
+from hbpr_conformance.suite import LEVELS
 
 HERE = Path(__file__).resolve().parent
 # What the daemon has no location for.
@@ -260,3 +263,28 @@ def test_an_id_may_stand_anywhere_in_a_url() -> None:
     assert Location("http://x/?id={id}").target("id") == "/?id=id"
     assert Location("http://[::1]:81/").address == ("::1", 81)
     assert Location("http://[::1]:81/").host == "[::1]:81"
+
+
+# The document
+
+
+def test_the_document_has_every_check_as_it_is_measured_here() -> None:
+    """Nchan's column cannot be measured where there is no Nchan; ours can, and is all passes."""
+    text = (HERE.parents[1] / "docs" / "conformance.md").read_text()
+    outcome = r"(pass|\*\*FAIL\*\*|–)"
+    row_of = rf"^\| `([a-z0-9-]+)` \| (\w+) \| (.*) \| {outcome} \| {outcome} \| "
+    found = re.findall(row_of, text, re.MULTILINE)
+    assert [row[:2] for row in found] == [(check.id, check.level) for check in command.CHECKS]
+    for row, check in zip(found, command.CHECKS, strict=True):
+        assert row[2] == table.cell(check.clause)
+        assert row[3] == ("–" if check.id in NOT_IN_THE_RELAY else "pass"), check.id
+        if row[4] != "pass":
+            assert table.note(check.id), f"{check.id}: a difference without a word"
+
+
+def test_the_document_names_no_option_that_is_not_there() -> None:
+    text = (HERE.parents[1] / "docs" / "conformance.md").read_text()
+    for option in set(re.findall(r"--[a-z][a-z-]+", text)):
+        assert option in command.parser().format_help(), option
+    for name, about in LEVELS.items():
+        assert re.search(rf"^\| (must, )?{name}[ ,]", text, re.MULTILINE), about

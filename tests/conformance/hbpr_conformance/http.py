@@ -427,7 +427,7 @@ def headers_too_many_431(t: Trial) -> None:
     expect_status(answer, 431, of="many headers")
 
 
-@section.check("safety")
+@section.check("http")
 def header_endless_431(t: Trial) -> None:
     """A header that does not end is 431, and not read for ever."""
     pub = t.options.pub

@@ -365,8 +365,8 @@ def channel_made_by_get_vanishes(t: Trial) -> None:
     if not t.until(lambda: t.exists(channel)):
         raise Failure("the channel to be there while the request is held", "404")
     held.close()
-    if not t.until(lambda: not t.exists(channel)):
-        raise Failure("404 when the only waiter has left", "200")
+    if not t.until(lambda: not t.exists(channel), 2.0):
+        raise Failure("404 within 2 s of the only waiter's leaving", "200")
 
 
 # How a held request ends

@@ -1,0 +1,211 @@
+"""Measure our relay and Nchan, and write what came out into docs/conformance.md.
+
+`python3 tests/conformance/table.py` runs the suite against build/pushserver, with 1 and with 4
+workers, and against Nchan, and replaces what lies between the two marks in the document. The
+outcomes are only ever written from a run; what is written here by hand is a word on each
+difference. It ends with status 1 where a difference has no word, or a word no difference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import io
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import nchan
+import relay
+from hbpr_conformance import __main__ as command
+from hbpr_conformance.suite import LEVELS
+
+DOCUMENT = relay.ROOT / "docs" / "conformance.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+Outcomes = dict[str, dict[str, Any]]
+
+# A word on each difference: patterns of checks, and why Nchan does not pass them.
+NO_CONCURRENCY = "It has no locations that hold only the newest or the oldest request."
+NO_STATUS = "It never answers so; see the check of the status itself."
+TAGS = "A tag that it cannot read counts as none or as 0."
+DATES = "A date that it cannot read counts as none."
+PUT = "Its PUT publishes an empty message, as its POST would."
+NO_BODY_READ = "It leaves the body of a subscriber's request in place, and takes it for the next."
+NGINX = "Nginx answers so, before Nchan has a part in it."
+LENIENT = "Nginx's parser lets it pass."
+NOTES = {
+    "channel-id-any-bytes,channel-id-nul-escaped": "Nginx refuses %00 in a path.",
+    "channel-id-line-end-escaped": "A `.` of nginx's patterns does not match a line's end.",
+    "channel-id-too-long-400": "It refuses with 403.",
+    "channel-made-by-*-when-idle,channel-made-by-put-stays": "It has no time of its own for "
+    "channels; they go with their last message.",
+    "etag-is-quoted": "Its tags are bare, which HTTP does not allow.",
+    "etag-in-cache-control,message-is-not-cached,old-client-echoes-*": "It sends no Cache-Control.",
+    "ids-increase-over-the-store": "Tags count within a channel.",
+    "ids-not-reused-after-delete": "Tags begin anew when a channel is deleted, so two messages of "
+    "one second have one id, and who stands at it misses the second.",
+    "ids-not-reused-for-unstored": "A message that is not stored shares its id with the next.",
+    "if-modified-since-alone-*": "It asks for If-None-Match as well.",
+    "if-none-match-*gzip": TAGS,
+    "if-none-match-*-400": TAGS,
+    "if-modified-since-zone": "It does not read zones, and so is hours off.",
+    "if-modified-since-one-digit-day": "It does not read such a date, and sends the oldest.",
+    "if-modified-since-*-400": DATES,
+    "malformed-position-before-404": "Unknown channels are 403, whatever the position.",
+    "last-event-id-*400": "An id that it cannot read counts as none.",
+    "position-in-the-future": "Whose clock stepped back waits until it is that late again.",
+    "gap-is-told*": "It does not tell gaps; after a deletion within the second it even holds the "
+    "request although there is a message.",
+    "no-gap-for-unstored": "A message that came behind an unstored one is not delivered.",
+    "sub-*-405,sub-405-has-allow": "403 to methods that it knows, 400 to others, and no answer "
+    "at all to HEAD.",
+    "interval-creates-no-channel": "Its interval polls make channels.",
+    "content-type-of-location": "It has no such setting.",
+    "last-*,first-*,conflicts-*,cors-on-409": NO_CONCURRENCY,
+    "unknown-channel-404": "It refuses with 403.",
+    "channel-made-by-get-vanishes": "The channel stays for some seconds.",
+    "time-out-304,time-out-repeats-position": "408 without a position.",
+    "time-out-without-position-*": PUT,
+    "pipelined-behind-a-held-one": "More bytes behind a held request are taken for a mistake.",
+    "pub-put-200,pub-put-is-no-message,pub-put-keeps-waiters,info-of-an-empty-channel": PUT,
+    "pub-delete-second-404,pub-delete-removes-*": "Deleted channels stay for some seconds, empty.",
+    "pub-post-unknown-404": "Its POST always makes the channel.",
+    "info-messages-after-delete": "It tells the messages before.",
+    "info-accept-by-quality": "It does not read q-values.",
+    "forego-stores-nothing": "An unstored message drops those that were stored.",
+    "message-timeout-is-told": "Messages over their age are counted until it sweeps them away.",
+    "min-messages": "It has no such bound.",
+    "max-memory-*,message-too-large-*,no-room-507": "Its memory is one for all locations.",
+    "pub-other-methods-405,pub-405-has-allow": "400, and no Allow.",
+    "web-pages-may-not-publish,named-pages-may-publish": "Publishing is open to web pages unless "
+    "nginx is told otherwise.",
+    "cors-no-credentials-for-all": "It allows any origin together with credentials.",
+    "cors-allow-headers,cors-allow-more-headers": "It allows other headers.",
+    "cors-expose-*,cors-max-age": "It exposes other headers, and sends no Max-Age.",
+    "cors-stranger-is-not-echoed": "It echoes an origin that it refuses.",
+    "cors-list-varies": "Without Vary: Origin a cache may serve one origin's answer to another.",
+    "cors-on-40[045]": NO_STATUS,
+    "notice*,pair-*,no-notice*,slow-application*,linger-*": "It notifies nobody of long polls.",
+    "head-has-no-body": "It never answers HEAD.",
+    "chunk-*-by-lf-400,chunk-extension-with-nul-400,trailer-ended-by-lf-400": LENIENT,
+    "lf-ends-*,no-colon-400": LENIENT,
+    "content-type-doubled-400": LENIENT,
+    "header*-431": NGINX,
+    "slow-header-408": "Nginx closes without an answer.",
+    "slow-body-408": "Nginx counts the time anew with each byte.",
+    "body-of-get-sub-*,body-of-patch-sub-*": NO_BODY_READ,
+}
+
+
+def measure(arguments: Sequence[str]) -> Outcomes:
+    """Run the suite and give its results by check."""
+    out = io.StringIO()
+    command.main([*arguments, "--json", "--timeout=10"], out)
+    return {check["id"]: check for check in json.loads(out.getvalue())["checks"]}
+
+
+def note(id: str) -> str:
+    """The word on a check that Nchan does not pass; nothing where there is none."""
+    found = [
+        text
+        for patterns, text in NOTES.items()
+        if any(fnmatch.fnmatchcase(id, pattern) for pattern in patterns.split(","))
+    ]
+    return found[0] if found else ""
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a table."""
+    text = re.sub(r"hbpr-[0-9a-f]{8}-\d+", "…", text)
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+SYMBOLS = {"pass": "pass", "fail": "**FAIL**", "skip": "–"}
+
+
+def rows(ours: Outcomes, theirs: Outcomes) -> list[str]:
+    lines = []
+    for section in command.SECTIONS:
+        lines += ["", f"### {section.number}. {section.title}", ""]
+        lines += ["| check | level | clause | pushserver | Nchan | the difference |"]
+        lines += ["| --- | --- | --- | --- | --- | --- |"]
+        for check in section.checks:
+            our, their = ours[check.id], theirs[check.id]
+            said = "Not in this version of ours. " if our["result"] == "skip" else ""
+            if their["result"] != our["result"] or their["result"] == "fail":
+                got = f"Got {their['got']}. " if their["result"] == "fail" else ""
+                said += cell(got + note(check.id))
+            outcomes = f"{SYMBOLS[our['result']]} | {SYMBOLS[their['result']]}"
+            clause = cell(check.clause)
+            lines.append(f"| `{check.id}` | {check.level} | {clause} | {outcomes} | {said} |")
+    return lines
+
+
+def totals(ours: Outcomes, theirs: Outcomes) -> list[str]:
+    lines = ["| level | pushserver: pass | FAIL | – | Nchan: pass | FAIL | – |"]
+    lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
+    for level in [*LEVELS, "all"]:
+        counts = [
+            sum(o["result"] == outcome and level in (o["level"], "all") for o in side.values())
+            for side in (ours, theirs)
+            for outcome in SYMBOLS
+        ]
+        lines.append(f"| {level} | {' | '.join(map(str, counts))} |")
+    return lines
+
+
+def complaints(ours: Outcomes, theirs: Outcomes) -> list[str]:
+    """What is wrong with the words on the differences."""
+    differ = {id for id, their in theirs.items() if their["result"] != ours[id]["result"]}
+    said = [f"{id}: a difference without a word" for id in sorted(differ) if not note(id)]
+    for text in dict.fromkeys(NOTES.values()):
+        if not any(note(id) == text for id in differ):
+            said.append(f"a word without a difference: {text}")
+    said += [
+        f"{id}: our relay fails: expected {our['expected']}, got {our['got']}"
+        for id, our in ours.items()
+        if our["result"] == "fail"
+    ]
+    return said
+
+
+def main() -> int:
+    columns = []
+    for workers in (1, 4):
+        with relay.running(workers) as arguments:
+            columns.append(measure(arguments))
+    ours, again = columns
+    for id, our in ours.items():
+        if our["result"] != again[id]["result"]:
+            print(f"{id}: not the same with 1 and with 4 workers", file=sys.stderr)
+            return 1
+    try:
+        with nchan.running() as arguments:
+            theirs = measure(arguments)
+    except nchan.Missing as missing:
+        print(missing, file=sys.stderr)
+        return 2
+    ours_is = f"pushserver {(relay.ROOT / 'VERSION').read_text().strip()}"
+    lines = [
+        f"pushserver: {ours_is}, with 1 and with 4 workers alike. Nchan: {nchan.version()}, with "
+        "one worker. A dash: the server has no location or setting for it.",
+        "",
+        *totals(ours, theirs),
+        *rows(ours, theirs),
+    ]
+    text = DOCUMENT.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}")
+    said = complaints(ours, theirs)
+    for line in said:
+        print(line, file=sys.stderr)
+    return 1 if said else 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        sys.exit(main())
