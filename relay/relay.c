@@ -97,9 +97,16 @@ signals_init(struct signals *signals, struct relay *relay)
 	return 0;
 }
 
+/* They stay blocked: one more of them, to a process that ends, would be its death. */
 static void
 signals_reset(struct signals *signals)
 {
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_LEN(drain_signals); i++)
+		sigaddset(&set, drain_signals[i]);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(drain_signals); i++)
 		if (signals->events[i] != NULL)
 			event_free(signals->events[i]);
