@@ -9,12 +9,18 @@ import struct
 import threading
 from pathlib import Path
 
+import pytest
+
 from .client import wait_until
 from .conftest import StartRelay
-from .daemon import Daemon, config
+from .daemon import Daemon, binary, config
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends RST
-# A sanitizer keeps what was freed; little of it, where memory is what a test is about.
+# AddressSanitizer keeps what was freed; little of it, where memory is what a test is about.
+# ThreadSanitizer's shadow of all that was ever touched cannot be kept small.
+memory_is_the_daemons = pytest.mark.skipif(
+    "tsan" in binary(), reason="under ThreadSanitizer memory is not the daemon's own"
+)
 LITTLE_QUARANTINE = {
     "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "detect_leaks=1") + ":quarantine_size_mb=1"
 }
@@ -122,6 +128,7 @@ def test_slow_heads_and_slow_bodies_have_one_time_for_the_whole(start_relay: Sta
     assert_serves_others(relay)
 
 
+@memory_is_the_daemons
 def test_a_subscriber_that_never_reads_costs_no_more_than_what_is_stored(
     start_relay: StartRelay,
 ) -> None:
@@ -155,6 +162,7 @@ def test_a_subscriber_that_never_reads_costs_no_more_than_what_is_stored(
     assert_serves_others(relay)
 
 
+@memory_is_the_daemons
 def test_a_hundred_thousand_channels_are_bounded_and_go_when_they_are_unused(
     start_relay: StartRelay,
 ) -> None:
