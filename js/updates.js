@@ -182,7 +182,7 @@
    * @returns {Backoff}
    */
   function fullJitter(base, cap, random = Math.random) {
-    return (tries) => random() * Math.min(cap, base * Math.pow(2, tries - 1));
+    return (tries) => random() * Math.min(cap, base * 2 ** (tries - 1));
   }
 
   /**
@@ -310,7 +310,7 @@
      * @param {Position} position
      */
     sendsQuery(position) {
-      if (position.etag === '' || isNaN(Date.parse(position.lastModified))) {
+      if (position.etag === '' || Number.isNaN(Date.parse(position.lastModified))) {
         return false;
       }
       if (this.settings.resumeBy === 'auto') {
@@ -604,16 +604,22 @@
 
     function suspend() {
       suspended = true;
-      channels.forEach((channel) => channel.stop());
+      channels.forEach((channel) => {
+        channel.stop();
+      });
     }
 
     function resume() {
       suspended = false;
-      channels.forEach((channel) => channel.start());
+      channels.forEach((channel) => {
+        channel.start();
+      });
     }
 
     function retry() {
-      channels.forEach((channel) => channel.retry());
+      channels.forEach((channel) => {
+        channel.retry();
+      });
     }
 
     return { subscribe, unsubscribe, registerProcessor, close, suspend, resume, retry };

@@ -165,7 +165,7 @@ function samePosition(a, b) {
  * @returns {Backoff}
  */
 function fullJitter(base, cap, random = Math.random) {
-  return (tries) => random() * Math.min(cap, base * Math.pow(2, tries - 1));
+  return (tries) => random() * Math.min(cap, base * 2 ** (tries - 1));
 }
 
 /**
@@ -293,7 +293,7 @@ class LongPoll {
    * @param {Position} position
    */
   sendsQuery(position) {
-    if (position.etag === '' || isNaN(Date.parse(position.lastModified))) {
+    if (position.etag === '' || Number.isNaN(Date.parse(position.lastModified))) {
       return false;
     }
     if (this.settings.resumeBy === 'auto') {
@@ -587,16 +587,22 @@ function create(environment) {
 
   function suspend() {
     suspended = true;
-    channels.forEach((channel) => channel.stop());
+    channels.forEach((channel) => {
+      channel.stop();
+    });
   }
 
   function resume() {
     suspended = false;
-    channels.forEach((channel) => channel.start());
+    channels.forEach((channel) => {
+      channel.start();
+    });
   }
 
   function retry() {
-    channels.forEach((channel) => channel.retry());
+    channels.forEach((channel) => {
+      channel.retry();
+    });
   }
 
   return { subscribe, unsubscribe, registerProcessor, close, suspend, resume, retry };

@@ -150,8 +150,9 @@ export class Demo {
 export async function countingProxy(t, port, look) {
   const proxy = createHttpServer((request, response) => {
     look(request);
-    const { method, url: path, headers } = request;
-    const onward = httpRequest({ host: '127.0.0.1', port, method, path, headers }, (answer) => {
+    const { method, headers } = request;
+    const to = { host: '127.0.0.1', port, method, path: request.url, headers };
+    const onward = httpRequest(to, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
       answer.pipe(response);
     });

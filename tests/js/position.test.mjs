@@ -131,7 +131,7 @@ test('a body that breaks off is asked for again', async () => {
 for (const etag of ['"7"', 'W/"7"', '7', '"7-gzip"']) {
   test(`a 200 with the very position asked from (${etag}) is dropped and backs off`, async () => {
     const problems = [];
-    const { world, seen } = await start({ onerror: (name, problem) => problems.push(problem) });
+    const { world, seen } = await start({ onerror: (_name, problem) => problems.push(problem) });
     await world.last.message(7, { type: 'answer', value: 1 });
     await world.last.answer(200, { 'Last-Modified': DATE, Etag: etag }, '{"type": "answer", "value": 1}');
     assert.deepEqual(seen, [1]);
@@ -160,7 +160,7 @@ test('messages of one second, and one of an earlier second, are all new', async 
 
 test('a 200 without a position is no message: dropped, backs off', async () => {
   const problems = [];
-  const { world, seen } = await start({ onerror: (name, problem) => problems.push(problem) });
+  const { world, seen } = await start({ onerror: (_name, problem) => problems.push(problem) });
   await world.last.answer(200, { Etag: '"1"' }, '{"type": "answer", "value": "some other page"}');
   assert.deepEqual(seen, []);
   assert.equal(world.sent, 1);

@@ -94,7 +94,7 @@ test('a fetch that throws is a network error', async () => {
       throw new TypeError('no such scheme');
     },
   });
-  updates.subscribe({ poll: 'nowhere:' }, { onerror: (name, problem) => problems.push(problem.message) });
+  updates.subscribe({ poll: 'nowhere:' }, { onerror: (_name, problem) => problems.push(problem.message) });
   await settle();
   assert.deepEqual(problems, ['TypeError: no such scheme']);
 });
