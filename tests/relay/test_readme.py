@@ -20,7 +20,7 @@ def transcript() -> list[tuple[str, str]]:
     block = re.search(r"^```console\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
     assert block is not None
     steps = re.split(r"^\$ ", block[1], flags=re.M)[1:]
-    return [tuple(step.split("\n", 1)) for step in steps]  # type: ignore[misc]
+    return [tuple(step.split("\n", 1)) for step in steps]
 
 
 def without_time(text: str) -> str:

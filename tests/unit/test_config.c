@@ -924,8 +924,10 @@ section(const char *text, const char *start, const char *end)
 {
 	const char *from = strstr(text, start), *to;
 
-	if (from == NULL)
+	if (from == NULL) {
 		fail_msg("there is no \"%s\"", start);
+		return NULL; /* never: fail_msg() does not say that it does not return */
+	}
 	from += strlen(start);
 	to = strstr(from, end);
 	return to != NULL ? strndup(from, (size_t)(to - from)) : strdup(from);

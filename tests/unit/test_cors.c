@@ -78,10 +78,9 @@ test_what_no_browser_sends_is_no_origin(void **state UNUSED)
 	    "http://example.com/path", "http://example.com?", "http://user@example.com",
 	    "http://example.com:", "http://example.com:0", "http://example.com:080",
 	    "http://example.com:65536", "http://example.com:8000x", "http://exam ple.com",
-	    "http://b\xc3\xbc"
-	    "cher.example",
-	    "https://*.example.com", "http://[::1", "http://[::1]x", "http://[1.2.3.4]",
-	    "1http://x", "://x", "http://a\r\nX-Evil: 1", "http://:8000", "*.*", "**"};
+	    "http://b\303\274cher.example", "https://*.example.com", "http://[::1", "http://[::1]x",
+	    "http://[1.2.3.4]", "1http://x", "://x", "http://a\r\nX-Evil: 1", "http://:8000", "*.*",
+	    "**"};
 	char huge[1000];
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)

@@ -8,7 +8,7 @@
 #define slab_reset dense_slab_reset
 #define slab_get   dense_slab_get
 #define slab_put   dense_slab_put
-#include "base/slab.c"
+#include "base/slab.c" /* NOLINT(bugprone-suspicious-include): on purpose, as said above */
 #undef slab_init
 #undef slab_reset
 #undef slab_get

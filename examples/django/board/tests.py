@@ -6,6 +6,7 @@ The relay is not needed: its notices are made here, and updates are kept instead
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 from unittest.mock import patch
 
 from django.contrib.auth.models import User
@@ -30,7 +31,7 @@ class PresenceTests(TestCase):
             self.clients[name] = Client()
             self.clients[name].force_login(User.objects.create_user(name))
 
-    def send_update(self, channel_id: str, data: dict[str, object]) -> None:
+    def send_update(self, channel_id: str, data: dict[str, Any]) -> None:
         self.assertEqual((channel_id, data["type"]), ("board", "online"))
         self.lists.append(data["users"])
 
@@ -41,7 +42,7 @@ class PresenceTests(TestCase):
     @contextmanager
     def after(self, time: timedelta) -> Iterator[None]:
         later = timezone.now() + time
-        with patch.object(presence.timezone, "now", return_value=later):
+        with patch.object(timezone, "now", return_value=later):
             yield
 
     def test_lists_are_published_when_somebody_comes_and_goes(self) -> None:
