@@ -30,8 +30,8 @@ static void
 trouble_free(struct trouble *t)
 {
 	pthread_mutex_destroy(&t->lock);
-	free((char *)(uintptr_t)t->url);
-	free((char *)(uintptr_t)t->host);
+	free((char *)t->url);
+	free((char *)t->host);
 	free(t);
 }
 

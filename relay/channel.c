@@ -53,8 +53,8 @@ channels_reset(struct worker *w)
 	if (c->walk.note != NULL && c->walk.channel != NULL)
 		channel_unuse(w, c->walk.channel);
 	c->walk.note = NULL;
-	while (!list_empty(&c->idle))
-		free_channel(c, CONTAINER_OF(c->idle.next, struct channel, idle));
+	LIST_EACH_SAFE (l, &c->idle)
+		free_channel(c, CONTAINER_OF(l, struct channel, idle));
 	for (unsigned i = 0; i < c->n_tables; i++)
 		table_reset(&c->tables[i]);
 	free(c->tables);
@@ -63,8 +63,8 @@ channels_reset(struct worker *w)
 void
 channels_sweep(struct channels *c)
 {
-	while (!list_empty(&c->idle)) {
-		struct channel *ch = CONTAINER_OF(c->idle.next, struct channel, idle);
+	LIST_EACH_SAFE (l, &c->idle) {
+		struct channel *ch = CONTAINER_OF(l, struct channel, idle);
 
 		if (clock_ms() - ch->idle_ms < IDLE_MS)
 			break;

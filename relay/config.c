@@ -871,16 +871,17 @@ static int
 add_listen_unix(struct reader *r, const char *text, const char *path)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	size_t len = strlen(path);
 
 	if (path[0] != '/')
 		return fail(r,
 		    "must name the socket by its whole path, as in \"unix:/run/name.sock\", "
 		    "not \"%.80s\"",
 		    text);
-	if (strlen(path) >= sizeof(un.sun_path))
+	if (len >= sizeof(un.sun_path))
 		return fail(r, "must be a path of at most %zu bytes, not %zu",
-		    sizeof(un.sun_path) - 1, strlen(path));
-	strcpy(un.sun_path, path);
+		    sizeof(un.sun_path) - 1, len);
+	memcpy(un.sun_path, path, len + 1);
 	return add_listen(r, text, &un, sizeof(un), false);
 }
 
@@ -989,7 +990,7 @@ static int
 read_workers(struct reader *r, const struct key *key, yaml_node_t *node, void *field)
 {
 	const char *must = "must be auto or a whole number from 1 to 64";
-	uint64_t n;
+	uint64_t n = 0;
 
 	if (node->type == YAML_SCALAR_NODE &&
 	    strcmp((const char *)node->data.scalar.value, "auto") == 0) {

@@ -81,6 +81,7 @@ cors_origin(const char *text, const char **problem)
 	char *host, *end;
 	const char *scheme = work;
 	struct in6_addr addr;
+	size_t text_len;
 	long port = -1;
 	int len;
 
@@ -88,9 +89,10 @@ cors_origin(const char *text, const char **problem)
 	if (strcmp(text, "*") == 0 || strcmp(text, "null") == 0)
 		return strdup(text);
 	*problem = "must be an origin as browsers send it, such as \"https://example.com\"";
-	if (strlen(text) > ORIGIN_MAX)
+	text_len = strlen(text);
+	if (text_len > ORIGIN_MAX)
 		return NULL;
-	strcpy(work, text);
+	memcpy(work, text, text_len + 1);
 	for (char *p = work; *p != '\0'; p++)
 		if (*p >= 'A' && *p <= 'Z')
 			*p = (char)(*p - 'A' + 'a');

@@ -114,7 +114,7 @@ log_listening(const struct bound *b)
 		log_info("listening on %s", text);
 	else
 		log_info("listening on %.*s:%u", (int)(colon - text), text,
-		    ntohs(*port_of((struct sockaddr_storage *)(uintptr_t)&b->addr)));
+		    ntohs(*port_of((struct sockaddr_storage *)&b->addr)));
 }
 
 int

@@ -724,6 +724,8 @@ guard_chunks(struct request *req, char *data, size_t len, size_t *end, const cha
 		case CHUNK_SIZE_FIRST:
 		case CHUNK_SIZE:
 			digit = hex_digit(c);
+			if (digit < 0 && req->chunk == CHUNK_SIZE_FIRST)
+				return 400;
 			if (digit >= 0) {
 				if (req->chunk_left > (UINT64_MAX >> 8)) {
 					*why = "a chunk size overflows";
@@ -732,8 +734,6 @@ guard_chunks(struct request *req, char *data, size_t len, size_t *end, const cha
 				req->chunk_left = req->chunk_left << 4 | (unsigned)digit;
 				req->chunk_noise++;
 				req->chunk = CHUNK_SIZE;
-			} else if (req->chunk == CHUNK_SIZE_FIRST) {
-				return 400;
 			} else if (c == '\r') {
 				req->chunk = CHUNK_SIZE_LF;
 			} else if (c == ';') {

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/table.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,7 @@ channel_cost(size_t id_len)
 static struct slot *
 slot_at(const struct store_channel *ch, uint32_t i)
 {
+	assert(ch->ring != NULL && i < ch->count);
 	return ch->ring[(ch->first + i) & (ch->cap - 1)];
 }
 
@@ -593,6 +595,7 @@ memory_next(struct store *s, const struct channel_key *key, const struct store_q
 			goto out;
 		}
 	}
+	assert(ch != NULL);
 	ch->was_requested = true;
 	ch->requested_ms = clock_ms();
 	expire(m, ch, &after);

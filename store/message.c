@@ -2,6 +2,7 @@
 
 #include "base/table.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +44,7 @@ message_new(const char *content_type, size_t content_type_len, const void *body,
 {
 	struct message *msg = malloc(sizeof(*msg) + content_type_len + body_len);
 
+	assert(content_type != NULL || content_type_len == 0);
 	if (msg == NULL)
 		return NULL;
 	atomic_init(&msg->refs, 1);
