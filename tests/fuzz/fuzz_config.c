@@ -2,8 +2,8 @@
  * The configuration loader: relay/config.c.
  *
  * Promises: any bytes are either loaded or refused with one line without control
- * characters; what was loaded can be dumped, the dump loads, and dumping that gives the
- * same text again.
+ * characters; what was loaded can be dumped, the dump loads as the same, and dumping
+ * that gives the same text again.
  */
 #include "fuzz.h"
 
@@ -36,6 +36,91 @@ check_error(const char *error)
 		    error[i], error);
 }
 
+#define SAME(field) PROMISE(a->field == b->field, #field " changed:\n%s", text)
+#define SAME_TEXT(field)                                                   \
+	PROMISE((a->field == NULL) == (b->field == NULL) &&                \
+		    (a->field == NULL || strcmp(a->field, b->field) == 0), \
+	    #field " changed:\n%s", text)
+
+static void
+compare_locations(const struct location *a, const struct location *b, const char *text)
+{
+	SAME(type);
+	SAME_TEXT(url);
+	SAME_TEXT(prefix);
+	SAME(store);
+	SAME(polling);
+	SAME(concurrency);
+	SAME(create_on_get);
+	SAME_TEXT(passthrough);
+	SAME(passthrough_linger_ms);
+	SAME(timeout_ms);
+	SAME(timeout_status);
+	SAME_TEXT(content_type);
+	SAME(create_on_post);
+	SAME(store_messages);
+	SAME(allow_unix);
+	SAME(max_body);
+	SAME(n_allow);
+	for (size_t i = 0; i < a->n_allow; i++) {
+		SAME(allow[i].prefix_len);
+		PROMISE(memcmp(&a->allow[i].addr, &b->allow[i].addr, sizeof(a->allow[i].addr)) == 0,
+		    "allow changed:\n%s", text);
+	}
+	SAME(cors.allow_credentials);
+	SAME(cors.n_origins);
+	for (size_t i = 0; i < a->cors.n_origins; i++)
+		SAME_TEXT(cors.origins[i]);
+}
+
+static void
+compare_stores(const struct config_store *a, const struct config_store *b, const char *text)
+{
+	SAME_TEXT(name);
+	SAME_TEXT(type);
+	SAME(min_messages);
+	SAME(max_messages);
+	SAME(message_timeout_ms);
+	SAME(max_memory);
+	SAME(channel_timeout_ms);
+}
+
+/* The same text twice may be the same mistake twice: so what it means is compared, too. */
+static void
+compare(const struct config *a, const struct config *b, const char *text)
+{
+	SAME_TEXT(servername);
+	SAME(workers);
+	SAME(log);
+	SAME(limits.connections);
+	SAME(limits.target_size);
+	SAME(limits.header_size);
+	SAME(limits.id_length);
+	SAME(limits.header_timeout_ms);
+	SAME(limits.body_timeout_ms);
+	SAME(limits.send_timeout_ms);
+	SAME(limits.keepalive_timeout_ms);
+	SAME(limits.notices);
+	SAME(limits.notice_connections);
+	SAME(limits.notice_timeout_ms);
+	SAME(limits.notice_retry_ms);
+	SAME(n_listens);
+	for (size_t i = 0; i < a->n_listens; i++) {
+		SAME_TEXT(listens[i].text);
+		SAME(listens[i].optional);
+		SAME(listens[i].addr_len);
+		PROMISE(
+		    memcmp(&a->listens[i].addr, &b->listens[i].addr, a->listens[i].addr_len) == 0,
+		    "an address changed:\n%s", text);
+	}
+	SAME(n_stores);
+	for (size_t i = 0; i < a->n_stores; i++)
+		compare_stores(&a->stores[i], &b->stores[i], text);
+	SAME(n_locations);
+	for (size_t i = 0; i < a->n_locations; i++)
+		compare_locations(&a->locations[i], &b->locations[i], text);
+}
+
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -65,6 +150,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	second = dump(again, &second_len);
 	PROMISE(first_len == second_len && memcmp(first, second, first_len) == 0,
 	    "dumped:\n%s\nand again:\n%s", first, second);
+	compare(config, again, first);
 	free(first);
 	free(second);
 	config_unref(config);

@@ -784,10 +784,11 @@ begin(struct tape *tape)
 	static const uint32_t mins[] = {0, 1, 2, 3}, maxs[] = {0, 1, 3, 5};
 	static const uint32_t ages_ms[] = {0, 1000, 5000, 60000},
 			      idles_ms[] = {0, 1000, 10000, 60000};
-	static const uint64_t memories[] = {2000, 8192, 65536, 1 << 20};
+	static const uint64_t memories[] = {1300, 8192, 65536, 1 << 20};
 	static const size_t sizes[] = {0, 10, 300, 3000, 60000};
 	unsigned a = tape_byte(tape), b = tape_byte(tape);
 
+	/* 1300: all channels and a small message, or one channel and a larger one. */
 	sim.keep = (struct retention){.min_messages = mins[a & 3],
 	    .max_messages = maxs[a >> 2 & 3],
 	    .age_ms = ages_ms[a >> 4 & 3],
