@@ -1919,7 +1919,10 @@ config_dump(const struct config *config, FILE *out)
 	dump_mapping(out, "limits", OF_BOTH, &config->limits, "  ", "  ");
 	fputs("store:\n", out);
 	for (size_t i = 0; i < config->n_stores; i++) {
-		fprintf(out, "  %s:\n", config->stores[i].name);
+		/* In quotes: a store may be called null, or 7. */
+		fputs("  ", out);
+		write_quoted(out, config->stores[i].name);
+		fputs(":\n", out);
 		dump_mapping(out, "store", OF_BOTH, &config->stores[i], "    ", "    ");
 	}
 	fputs("locations:\n", out);

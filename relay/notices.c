@@ -62,26 +62,11 @@ struct hop_by_hop {
 static void
 collect_hop_by_hop(struct hop_by_hop *hop, const struct request *req)
 {
-	struct slice field, value;
+	struct connection_cursor cursor = {0, 0};
 
-	hop->n = 0;
-	for (size_t i = 0; request_header_at(req, i, &field, &value); i++) {
-		const char *p = value.p, *end = value.p + value.len;
-
-		if (!name_is(field, "Connection"))
-			continue;
-		while (p < end && hop->n < HOP_BY_HOP_MAX) {
-			const char *comma = memchr(p, ',', (size_t)(end - p));
-			const char *token = p, *token_end = comma == NULL ? end : comma;
-
-			p = token_end + 1;
-			while (token < token_end && (*token == ' ' || *token == '\t'))
-				token++;
-			while (token < token_end && (token_end[-1] == ' ' || token_end[-1] == '\t'))
-				token_end--;
-			hop->names[hop->n++] = (struct slice){token, (size_t)(token_end - token)};
-		}
-	}
+	for (hop->n = 0; hop->n < HOP_BY_HOP_MAX; hop->n++)
+		if (!request_next_option(req, &cursor, &hop->names[hop->n]))
+			break;
 }
 
 static bool

@@ -3,8 +3,12 @@
  *
  * http-parser as Debian builds it lets pass: blanks in and after header names,
  * obs-fold, bare LF, chunk data that is not followed by CRLF, `chunked` in HTTP/1.0,
- * versions 0.9 and 9.9; it refuses a tab after the digits of Content-Length, which RFC
- * 9110 allows, and methods that it does not know; it ends its work at any Upgrade.
+ * versions 0.9 and 9.9. It refuses a tab after the digits of Content-Length and before a
+ * chunk extension, which RFC 9110 and 9112 allow, and methods that it does not know. It is
+ * blind to `close` behind a tab in Connection, and takes a header whose name only begins
+ * with Transfer-Encoding for that one, and a Content-Length in a trailer for the body's. It
+ * ends its work at any Upgrade.
+ *
  * Each is put right here. Two readers of one request must never disagree about where
  * it ends, or a proxy in front of us can be made to smuggle a second one.
  */
@@ -199,6 +203,8 @@ static const struct {
     {"HEAD", METHOD_HEAD},
 };
 
+static const char request_line_form[] = "the request line must be: method, target, version";
+
 /* method SP target SP version, exactly; 0 or a status. *method_len for the parser. */
 static unsigned
 check_request_line(
@@ -210,14 +216,14 @@ check_request_line(
 		i++;
 	*method_len = i;
 	if (i == 0 || i == len || line[i] != ' ') {
-		*why = "the request line must be: method, target, version";
+		*why = request_line_form;
 		return 400;
 	}
 	target = ++i;
 	while (i < len && (unsigned char)line[i] > ' ' && line[i] != 0x7f)
 		i++;
 	if (i == target || i == len || line[i] != ' ') {
-		*why = "the request line must be: method, target, version";
+		*why = request_line_form;
 		return 400;
 	}
 	if (i - target > req->limits->target_size) {
@@ -270,6 +276,24 @@ check_field_line(char *line, size_t len, const char **why)
 	return 0;
 }
 
+/* Whether len bytes of a head are too many already. 0, or a status. */
+static unsigned
+check_limits(const struct request *req, size_t len, const char **why)
+{
+	const size_t line_len = req->fields_start == 0 ? len : req->fields_start;
+
+	if (line_len > (size_t)req->limits->target_size + REQUEST_LINE_EXTRA) {
+		*why = "the request target is over limits.target_size";
+		return 414;
+	}
+	if (req->fields_start > 0 &&
+	    len - req->fields_start > (size_t)req->limits->header_size + 2) {
+		*why = "the headers are over limits.header_size";
+		return 431;
+	}
+	return 0;
+}
+
 /*
  * Looks for the end of the head in its first len bytes, going on where it stopped.
  * 0 with *end: behind the empty line, or 0 if there is none yet; else a status.
@@ -278,14 +302,20 @@ static unsigned
 find_head_end(struct request *req, const char *head, size_t len, size_t *end, const char **why)
 {
 	const char *lf;
+	unsigned status;
 
 	*end = 0;
 	while ((lf = memchr(head + req->scanned, '\n', len - req->scanned)) != NULL) {
 		size_t at = (size_t)(lf - head);
 
 		if (at == req->line_start || head[at - 1] != '\r') {
-			*why = "a line must end in CR LF";
-			return 400;
+			/* Not what is wrong first, if the limit was passed before. */
+			status = check_limits(req, at, why);
+			if (status == 0) {
+				*why = "a line must end in CR LF";
+				status = 400;
+			}
+			return status;
 		}
 		req->scanned = at + 1;
 		if (at - 1 == req->line_start) {
@@ -295,25 +325,13 @@ find_head_end(struct request *req, const char *head, size_t len, size_t *end, co
 		if (req->fields_start == 0)
 			req->fields_start = at + 1;
 		req->line_start = at + 1;
-		if (req->fields_start > 0 &&
-		    req->line_start - req->fields_start > req->limits->header_size)
-			break;
 	}
 	if (*end == 0)
 		req->scanned = lf == NULL ? len : req->scanned;
-	if ((req->fields_start == 0 ? len : req->fields_start) >
-	    (size_t)req->limits->target_size + REQUEST_LINE_EXTRA) {
+	status = check_limits(req, *end > 0 ? *end : len, why);
+	if (status != 0)
 		*end = 0;
-		*why = "the request target is over limits.target_size";
-		return 414;
-	}
-	if (req->fields_start > 0 &&
-	    (*end > 0 ? *end : len) - req->fields_start > (size_t)req->limits->header_size + 2) {
-		*end = 0;
-		*why = "the headers are over limits.header_size";
-		return 431;
-	}
-	return 0;
+	return status;
 }
 
 static int
@@ -369,15 +387,6 @@ on_url(http_parser *parser, const char *at, size_t len)
 }
 
 static int
-on_headers_complete(http_parser *parser)
-{
-	struct request *req = parser->data;
-
-	req->keep_alive = http_should_keep_alive(parser);
-	return 0;
-}
-
-static int
 on_body(http_parser *parser, const char *at, size_t len)
 {
 	struct request *req = parser->data;
@@ -414,7 +423,6 @@ static const http_parser_settings settings = {
     .on_url = on_url,
     .on_header_field = on_header_field,
     .on_header_value = on_header_value,
-    .on_headers_complete = on_headers_complete,
     .on_body = on_body,
 };
 
@@ -449,6 +457,63 @@ index_fields(struct request *req)
 	}
 }
 
+bool
+request_next_option(
+    const struct request *req, struct connection_cursor *cursor, struct slice *option)
+{
+	for (; cursor->field < req->n_fields; cursor->field++, cursor->at = 0) {
+		const struct field *f = &req->fields[cursor->field];
+		const char *p, *end, *comma;
+
+		if (cursor->at >= f->value_len || !name_is(req, f, "Connection"))
+			continue;
+		p = req->base + f->value + cursor->at;
+		end = req->base + f->value + f->value_len;
+		comma = memchr(p, ',', (size_t)(end - p));
+		if (comma != NULL)
+			end = comma;
+		cursor->at = (size_t)(end - (req->base + f->value)) + 1;
+		while (p < end && (*p == ' ' || *p == '\t'))
+			p++;
+		while (p < end && (end[-1] == ' ' || end[-1] == '\t'))
+			end--;
+		*option = (struct slice){p, (size_t)(end - p)};
+		return true;
+	}
+	return false;
+}
+
+/* Whether the connection goes on behind this request (RFC 9112, 9.3). */
+static bool
+is_kept_alive(const struct request *req)
+{
+	struct connection_cursor cursor = {0, 0};
+	struct slice option;
+	bool keep = !req->http10;
+
+	while (request_next_option(req, &cursor, &option)) {
+		if (slice_is(option, "close"))
+			return false;
+		if (slice_is(option, "keep-alive"))
+			keep = true;
+	}
+	return keep;
+}
+
+/* RFC 3986, 3.1 */
+static bool
+is_scheme(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		const char c = s[i];
+		const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+
+		if (!letter && (i == 0 || !((c >= '0' && c <= '9') || strchr("+-.", c) != NULL)))
+			return false;
+	}
+	return len > 0;
+}
+
 /* The target as origin-form: absolute-form loses its scheme and authority. */
 static bool
 split_target(struct request *req)
@@ -466,7 +531,7 @@ split_target(struct request *req)
 	if (t[0] != '/') {
 		const char *sep = memmem(t, len, "://", 3);
 
-		if (sep == NULL)
+		if (sep == NULL || !is_scheme(t, (size_t)(sep - t)))
 			return false;
 		start = (size_t)(sep - t) + 3;
 		while (start < len && t[start] != '/' && t[start] != '?' && t[start] != '#')
@@ -555,12 +620,57 @@ refuse_parsed(struct request *req)
 	}
 }
 
+/*
+ * A header whose name goes on behind Transfer-Encoding: http-parser takes it for one, and
+ * then refuses the Content-Length beside it.
+ */
+static bool
+misleads_parser(const char *line, size_t len)
+{
+	static const char name[] = "Transfer-Encoding";
+	const size_t name_len = sizeof(name) - 1;
+
+	return len > name_len && line[name_len] != ':' && strncasecmp(line, name, name_len) == 0;
+}
+
+/* Shows the parser all from at on but such lines, which become fields here. */
+static void
+parse_around(struct request *req, char *head, size_t at, size_t len)
+{
+	size_t line = req->fields_start;
+
+	while (line < len - 2) {
+		const char *lf = memchr(head + line, '\n', len - line);
+		const size_t next = (size_t)(lf - head) + 1;
+
+		if (misleads_parser(head + line, next - line)) {
+			const char *colon = memchr(head + line, ':', next - line);
+			const char *value = colon + 1, *end = lf - 1;
+
+			/* No bytes at all would mean the end of the connection. */
+			if (line > at)
+				http_parser_execute(&req->parser, &settings, head + at, line - at);
+			at = next;
+			while (value < end && (*value == ' ' || *value == '\t'))
+				value++;
+			if (req->parser.http_errno != HPE_OK ||
+			    on_header_field(
+				&req->parser, head + line, (size_t)(colon - (head + line))) != 0)
+				return;
+			(void)on_header_value(&req->parser, value, (size_t)(end - value));
+		}
+		line = next;
+	}
+	http_parser_execute(&req->parser, &settings, head + at, len - at);
+}
+
 /* A whole head of len bytes at head, which is req->base. */
 static enum request_event
 parse_head(struct request *req, char *head, size_t len)
 {
-	const char *stand_in, *why = NULL;
+	const char *why = NULL;
 	size_t method_len, start = req->fields_start;
+	bool misleading = false;
 	unsigned status;
 
 	status = check_request_line(req, head, start - 2, &method_len, &why);
@@ -573,6 +683,7 @@ parse_head(struct request *req, char *head, size_t len)
 		status = check_field_line(head + start, line_len, &why);
 		if (status != 0)
 			return refuse(req, status, why);
+		misleading |= misleads_parser(head + start, line_len);
 		start += line_len + 2;
 	}
 
@@ -582,13 +693,16 @@ parse_head(struct request *req, char *head, size_t len)
 	 * The parser knows the methods of 2016 only and gives CONNECT a meaning of its own. A
 	 * method that no location serves is answered with 405 whatever it means.
 	 */
-	stand_in = req->method == METHOD_OTHER ? "POST" : NULL;
-	if (stand_in != NULL) {
-		http_parser_execute(&req->parser, &settings, stand_in, strlen(stand_in));
-		http_parser_execute(&req->parser, &settings, head + method_len, len - method_len);
+	if (req->method == METHOD_OTHER) {
+		http_parser_execute(&req->parser, &settings, "POST", 4);
+		start = method_len;
 	} else {
-		http_parser_execute(&req->parser, &settings, head, len);
+		start = 0;
 	}
+	if (misleading)
+		parse_around(req, head, start, len);
+	else
+		http_parser_execute(&req->parser, &settings, head + start, len - start);
 	/* Found here before the parser's word for it: these have a status of their own. */
 	index_fields(req);
 	status = req->parser.http_errno == HPE_OK || req->known[HEADER_TRANSFER_ENCODING] != 0
@@ -601,6 +715,7 @@ parse_head(struct request *req, char *head, size_t len)
 	if (!split_target(req))
 		return refuse(req, 400, "the request target must be a path or an absolute URL");
 
+	req->keep_alive = is_kept_alive(req);
 	req->chunked = req->known[HEADER_TRANSFER_ENCODING] != 0;
 	if (req->known[HEADER_CONTENT_LENGTH] != 0) {
 		if (req->parser.content_length > INT64_MAX)
@@ -654,6 +769,9 @@ feed_head(struct request *req, char *data, size_t len, size_t *used)
 		len -= skipped;
 		if (len == 0)
 			return REQUEST_MORE;
+		/* What is no request at all, such as a TLS handshake, need not go on for long. */
+		if (data[0] != '\r' && !is_token_byte((unsigned char)data[0]))
+			return refuse(req, 400, request_line_form);
 		status = find_head_end(req, data, len, &end, &why);
 		if (status != 0)
 			return refuse(req, status, why);
@@ -663,9 +781,6 @@ feed_head(struct request *req, char *data, size_t len, size_t *used)
 			return parse_head(req, data, end);
 		}
 	}
-	/* What is no request at all, such as a TLS handshake, need not go on for long. */
-	if (req->head_len == 0 && data[0] != '\r' && !is_token_byte((unsigned char)data[0]))
-		return refuse(req, 400, "the request line must be: method, target, version");
 	/* In pieces: collected, never more than the limits allow. */
 	room = (size_t)req->limits->target_size + REQUEST_LINE_EXTRA + req->limits->header_size + 4;
 	take = len < room - before ? len : room - before;
@@ -708,17 +823,21 @@ hex_digit(unsigned char c)
 
 /*
  * Follows the framing of a chunked body over len bytes, strictly; *end: behind the last
- * byte that is the body's. 0, or a status.
+ * byte that is the body's. *chunks: behind the last one that is no trailer's, for
+ * http-parser takes a Content-Length there at its word. 0, or a status.
  */
 static unsigned
-guard_chunks(struct request *req, char *data, size_t len, size_t *end, const char **why)
+guard_chunks(
+    struct request *req, char *data, size_t len, size_t *end, size_t *chunks, const char **why)
 {
 	size_t i = 0;
 	int digit;
 
 	*why = "the chunked body is malformed";
+	*chunks = 0;
 	while (i < len && req->chunk != CHUNK_END) {
 		const unsigned char c = (unsigned char)data[i];
+		const bool in_trailers = req->chunk >= CHUNK_TRAILER_FIRST;
 
 		switch (req->chunk) {
 		case CHUNK_SIZE_FIRST:
@@ -822,6 +941,8 @@ guard_chunks(struct request *req, char *data, size_t len, size_t *end, const cha
 			break;
 		}
 		i++;
+		if (!in_trailers)
+			*chunks = i;
 		if (req->chunk_noise > CHUNK_NOISE_MAX) {
 			*why = "too much in chunk sizes, chunk extensions and trailers";
 			return 431;
@@ -835,22 +956,23 @@ static enum request_event
 feed_body(struct request *req, char *data, size_t len, size_t *used)
 {
 	const char *why = NULL;
-	size_t take = 0;
-	unsigned status;
+	size_t take = 0, parse;
+	unsigned status = 0;
 
 	if (req->chunked) {
-		status = guard_chunks(req, data, len, &take, &why);
-		if (status != 0)
-			return refuse(req, status, why);
+		status = guard_chunks(req, data, len, &take, &parse, &why);
 	} else {
-		take = len < req->body_left ? len : (size_t)req->body_left;
+		take = parse = len < req->body_left ? len : (size_t)req->body_left;
 		req->body_left -= take;
 	}
-	if (take > 0) {
-		http_parser_execute(&req->parser, &settings, data, take);
+	if (parse > 0) {
+		http_parser_execute(&req->parser, &settings, data, parse);
 		if (HTTP_PARSER_ERRNO(&req->parser) != HPE_OK)
 			return refuse_parsed(req);
 	}
+	/* Behind what was in order before it, which may have been too much already. */
+	if (status != 0)
+		return refuse(req, status, why);
 	*used = take;
 	if (req->chunked ? req->chunk != CHUNK_END : req->body_left > 0)
 		return REQUEST_MORE;

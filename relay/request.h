@@ -104,6 +104,16 @@ bool request_header_twice(const struct request *req, enum request_header h);
 bool request_header_at(
     const struct request *req, size_t i, struct slice *name, struct slice *value);
 
+/*
+ * The options in Connection headers (RFC 9110, 7.6.1), one after another from a cursor of
+ * zeros on, without blanks around them. False at the end.
+ */
+struct connection_cursor {
+	size_t field, at;
+};
+bool request_next_option(
+    const struct request *req, struct connection_cursor *cursor, struct slice *option);
+
 /* A body follows; how long, where Content-Length says it, else -1. */
 bool request_has_body(const struct request *req);
 int64_t request_content_length(const struct request *req);
