@@ -40,7 +40,7 @@ ASAN_OBJECTS := $(SOURCES:%.c=build/asan/obj/%.o)
 TSAN_OBJECTS := $(SOURCES:%.c=build/tsan/obj/%.o)
 DAEMON_IN_PACKAGE := django_pushserver/pushserver/bin/pushserver
 
-.PHONY: all run demo test unit relay-test django-test js-test browser-test asan tsan lint format \
+.PHONY: all run demo test unit relay-test conformance django-test js-test browser-test asan tsan lint format \
     install clean help
 all: build/pushserver $(DAEMON_IN_PACKAGE)
 
@@ -121,7 +121,7 @@ demo: all build/stamps/demo
 
 # ---- test -------------------------------------------------------------------------
 
-test: unit asan tsan django-test js-test browser-test
+test: lint unit fuzz-corpus asan tsan conformance django-test js-test browser-test
 	@echo "all tests passed"
 
 # Leaks are errors as well; a report ends the program, so that no test passes over it.
@@ -141,6 +141,10 @@ asan relay-test: build/asan/pushserver
 tsan: build/tsan/pushserver
 	TSAN_OPTIONS=exitcode=66 PUSHSERVER_BINARY=build/tsan/pushserver PUSHSERVER_WORKERS=4 \
 	    $(PYTEST) tests/relay
+
+# Of the daemon with 1 and 4 workers, and of the suite itself: docs/conformance.md.
+conformance: build/asan/pushserver
+	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver $(PYTEST) tests/conformance
 
 django-test: all
 	$(PYTEST) tests/django
@@ -212,4 +216,6 @@ help:
 	@echo "make run      run the relay with config/pushserver.yaml"
 	@echo "make install  to PREFIX (/usr/local), below DESTDIR"
 	@echo "make asan, make tsan  the relay's tests under sanitizers"
+	@echo "make conformance      the clauses of the protocol, one by one"
+	@echo "make fuzz             FUZZ_SECONDS for each target (60); needs clang"
 	@echo "make lint, make format, make clean"
