@@ -1,7 +1,7 @@
 # Fuzzing, included by the Makefile: docs/fuzzing.md.
 
 FUZZ_TARGETS := request location percent position config negotiate store table
-# For each target. An issue's worth is `make fuzz FUZZ_SECONDS=1800`.
+# For each target. A long run is `make fuzz FUZZ_SECONDS=1800`.
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang-14
 FUZZ_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
