@@ -40,7 +40,7 @@ ASAN_OBJECTS := $(SOURCES:%.c=build/asan/obj/%.o)
 TSAN_OBJECTS := $(SOURCES:%.c=build/tsan/obj/%.o)
 DAEMON_IN_PACKAGE := django_pushserver/pushserver/bin/pushserver
 
-.PHONY: all run demo test unit relay-test conformance django-test js-test browser-test asan tsan lint format \
+.PHONY: all run demo test unit relay-test conformance django-test js-test browser-test asan tsan memcheck lint format \
     install clean help
 all: build/pushserver $(DAEMON_IN_PACKAGE)
 
@@ -121,7 +121,7 @@ demo: all build/stamps/demo
 
 # ---- test -------------------------------------------------------------------------
 
-test: lint unit fuzz-corpus asan tsan conformance django-test js-test browser-test
+test: lint unit fuzz-corpus asan tsan memcheck conformance django-test js-test browser-test
 	@echo "all tests passed"
 
 # Leaks are errors as well; a report ends the program, so that no test passes over it.
@@ -137,10 +137,17 @@ unit: $(UNIT_NAMES:%=build/asan/unit/%)
 asan relay-test: build/asan/pushserver
 	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver $(PYTEST) tests/relay
 
+CONFORMANCE_RUN = $(PYTEST) tests/conformance/test_conformance.py -k test_our_relay_passes_every_check
+
 # Once more where threads share things; it suppresses nothing.
 tsan: build/tsan/pushserver
 	TSAN_OPTIONS=exitcode=66 PUSHSERVER_BINARY=build/tsan/pushserver PUSHSERVER_WORKERS=4 \
 	    $(PYTEST) tests/relay
+	TSAN_OPTIONS=exitcode=66 PUSHSERVER_BINARY=build/tsan/pushserver $(CONFORMANCE_RUN)
+
+# No error and no leak over the conformance suite, with 1 and with 4 workers.
+memcheck: all
+	PUSHSERVER_BINARY=tests/conformance/under_valgrind.sh $(CONFORMANCE_RUN)
 
 # Of the daemon with 1 and 4 workers, and of the suite itself: docs/conformance.md.
 conformance: build/asan/pushserver
@@ -215,7 +222,7 @@ help:
 	@echo "make test     set up, and run every test"
 	@echo "make run      run the relay with config/pushserver.yaml"
 	@echo "make install  to PREFIX (/usr/local), below DESTDIR"
-	@echo "make asan, make tsan  the relay's tests under sanitizers"
+	@echo "make asan, make tsan, make memcheck  the relay's tests under sanitizers and Valgrind"
 	@echo "make conformance      the clauses of the protocol, one by one"
 	@echo "make fuzz             FUZZ_SECONDS for each target (60); needs clang"
 	@echo "make lint, make format, make clean"

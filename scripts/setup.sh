@@ -12,7 +12,7 @@ PYTHON=${PYTHON:-python3}
 
 build_packages=(gcc make pkg-config libc6-dev libevent-dev libhttp-parser-dev libyaml-dev
 	libcurl4-openssl-dev libpcre2-dev)
-test_packages=(libcmocka-dev chromium curl clang-format clang-tidy cppcheck)
+test_packages=(valgrind libcmocka-dev chromium curl clang-format clang-tidy cppcheck)
 
 say() {
 	printf 'setup: %s\n' "$*"
