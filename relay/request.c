@@ -78,7 +78,7 @@ struct request {
 	uint32_t twice;               /* bit h: header h came again */
 	struct field *fields;         /* as many as limits.header_size has room for */
 	size_t n_fields, fields_cap;
-	bool in_value; /* http-parser's last callback was for a value */
+	bool has_coding; /* a Transfer-Encoding header has come */
 
 	bool chunked;
 	int64_t content_length; /* -1: not given */
@@ -152,7 +152,7 @@ request_reset(struct request *req)
 	req->base = NULL;
 	req->head_len = req->scanned = req->line_start = req->fields_start = 0;
 	req->n_fields = 0;
-	req->in_value = false;
+	req->has_coding = false;
 	req->twice = 0;
 	memset(req->known, 0, sizeof(req->known));
 	req->chunked = false;
@@ -334,6 +334,13 @@ find_head_end(struct request *req, const char *head, size_t len, size_t *end, co
 	return status;
 }
 
+static bool
+name_is(const struct request *req, const struct field *f, const char *name)
+{
+	return strlen(name) == f->name_len &&
+	       strncasecmp(req->base + f->name, name, f->name_len) == 0;
+}
+
 static int
 on_header_field(http_parser *parser, const char *at, size_t len)
 {
@@ -357,6 +364,11 @@ on_header_field(http_parser *parser, const char *at, size_t len)
 	f->name_len = (uint32_t)len;
 	f->value = 0;
 	f->value_len = 0;
+	/* http-parser takes a header whose name goes on behind Transfer-Encoding for that one,
+	 * and would then refuse the Content-Length beside it. */
+	req->has_coding |= name_is(req, f, "Transfer-Encoding");
+	if (!req->has_coding)
+		parser->uses_transfer_encoding = 0;
 	return 0;
 }
 
@@ -425,13 +437,6 @@ static const http_parser_settings settings = {
     .on_header_value = on_header_value,
     .on_body = on_body,
 };
-
-static bool
-name_is(const struct request *req, const struct field *f, const char *name)
-{
-	return strlen(name) == f->name_len &&
-	       strncasecmp(req->base + f->name, name, f->name_len) == 0;
-}
 
 static bool
 slice_is(struct slice s, const char *text)
@@ -620,57 +625,12 @@ refuse_parsed(struct request *req)
 	}
 }
 
-/*
- * A header whose name goes on behind Transfer-Encoding: http-parser takes it for one, and
- * then refuses the Content-Length beside it.
- */
-static bool
-misleads_parser(const char *line, size_t len)
-{
-	static const char name[] = "Transfer-Encoding";
-	const size_t name_len = sizeof(name) - 1;
-
-	return len > name_len && line[name_len] != ':' && strncasecmp(line, name, name_len) == 0;
-}
-
-/* Shows the parser all from at on but such lines, which become fields here. */
-static void
-parse_around(struct request *req, char *head, size_t at, size_t len)
-{
-	size_t line = req->fields_start;
-
-	while (line < len - 2) {
-		const char *lf = memchr(head + line, '\n', len - line);
-		const size_t next = (size_t)(lf - head) + 1;
-
-		if (misleads_parser(head + line, next - line)) {
-			const char *colon = memchr(head + line, ':', next - line);
-			const char *value = colon + 1, *end = lf - 1;
-
-			/* No bytes at all would mean the end of the connection. */
-			if (line > at)
-				http_parser_execute(&req->parser, &settings, head + at, line - at);
-			at = next;
-			while (value < end && (*value == ' ' || *value == '\t'))
-				value++;
-			if (req->parser.http_errno != HPE_OK ||
-			    on_header_field(
-				&req->parser, head + line, (size_t)(colon - (head + line))) != 0)
-				return;
-			(void)on_header_value(&req->parser, value, (size_t)(end - value));
-		}
-		line = next;
-	}
-	http_parser_execute(&req->parser, &settings, head + at, len - at);
-}
-
 /* A whole head of len bytes at head, which is req->base. */
 static enum request_event
 parse_head(struct request *req, char *head, size_t len)
 {
 	const char *why = NULL;
 	size_t method_len, start = req->fields_start;
-	bool misleading = false;
 	unsigned status;
 
 	status = check_request_line(req, head, start - 2, &method_len, &why);
@@ -683,7 +643,6 @@ parse_head(struct request *req, char *head, size_t len)
 		status = check_field_line(head + start, line_len, &why);
 		if (status != 0)
 			return refuse(req, status, why);
-		misleading |= misleads_parser(head + start, line_len);
 		start += line_len + 2;
 	}
 
@@ -699,10 +658,7 @@ parse_head(struct request *req, char *head, size_t len)
 	} else {
 		start = 0;
 	}
-	if (misleading)
-		parse_around(req, head, start, len);
-	else
-		http_parser_execute(&req->parser, &settings, head + start, len - start);
+	http_parser_execute(&req->parser, &settings, head + start, len - start);
 	/* Found here before the parser's word for it: these have a status of their own. */
 	index_fields(req);
 	status = req->parser.http_errno == HPE_OK || req->known[HEADER_TRANSFER_ENCODING] != 0
