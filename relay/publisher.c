@@ -12,8 +12,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define FIELDS_SIZE 4096
-
 static void
 release(struct publication *pub)
 {
@@ -25,7 +23,7 @@ release(struct publication *pub)
 static void
 refuse(struct publication *pub, unsigned status, const char *why)
 {
-	char fields[FIELDS_SIZE];
+	char fields[RESPONSE_FIELDS_SIZE];
 	struct text t = text_in(fields, sizeof(fields));
 
 	response_cors(&t, &pub->loc->cors, pub->cors_block, NULL);
@@ -37,7 +35,7 @@ refuse(struct publication *pub, unsigned status, const char *why)
 static void
 answer_info(struct publication *pub, unsigned status)
 {
-	char fields[FIELDS_SIZE], body[INFO_TEXT_MAX];
+	char fields[RESPONSE_FIELDS_SIZE], body[INFO_TEXT_MAX];
 	struct text t = text_in(fields, sizeof(fields));
 	struct text b = text_in(body, sizeof(body));
 	struct answer answer = {

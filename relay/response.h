@@ -13,6 +13,9 @@
 struct cors;
 struct msgid;
 
+/* Room for the lines in struct answer.fields: a CORS block, Allow, Vary, a position. */
+#define RESPONSE_FIELDS_SIZE 4096
+
 /* "Not Found" for 404. */
 const char *response_reason(unsigned status);
 

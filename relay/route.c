@@ -16,9 +16,6 @@
 /* A body that nobody asked for is read and dropped up to this (PROTOCOL, section 7). */
 #define DROPPED_BODY_MAX (1024 * 1024)
 
-/* Header lines of refusals: a CORS block of configured origins, Allow and Vary. */
-#define FIELDS_SIZE 4096
-
 static const char subscriber_methods[] = "GET, OPTIONS";
 static const char publisher_methods[] = "GET, PUT, POST, DELETE";
 static const char publisher_methods_cors[] = "GET, PUT, POST, DELETE, OPTIONS";
@@ -107,7 +104,7 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 static void
 answer_verdict(struct conn *conn, const struct route *route, const struct verdict *verdict)
 {
-	char fields[FIELDS_SIZE];
+	char fields[RESPONSE_FIELDS_SIZE];
 	struct text t = text_in(fields, sizeof(fields));
 
 	if (route->loc != NULL)

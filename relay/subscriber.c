@@ -18,8 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIELDS_SIZE 4096
-
 /* Where a request stands, by its headers or its query. */
 enum asked {
 	ASKED_NOTHING,
@@ -145,7 +143,7 @@ void
 subscriber_refuse(struct subscriber *sub, unsigned status, const char *why)
 {
 	struct conn *conn = sub->conn;
-	char fields[FIELDS_SIZE];
+	char fields[RESPONSE_FIELDS_SIZE];
 	struct text t = text_in(fields, sizeof(fields));
 
 	response_cors(&t, &sub->loc->cors, sub->cors_block, NULL);
@@ -160,7 +158,7 @@ static void
 answer_nothing_new(struct subscriber *sub, unsigned status)
 {
 	struct conn *conn = sub->conn;
-	char fields[FIELDS_SIZE];
+	char fields[RESPONSE_FIELDS_SIZE];
 	struct text t = text_in(fields, sizeof(fields));
 	struct answer answer = {.status = status, .fields = fields};
 
