@@ -574,9 +574,11 @@ ref_request(const struct reference *r, size_t *at, bool keep, struct transcript 
 		if (h.length.len == 0)
 			return false;
 		for (size_t i = 0; i < h.length.len; i++) {
-			if (h.length.p[i] < '0' || h.length.p[i] > '9' || n > INT64_MAX / 10 - 1)
+			if (h.length.p[i] < '0' || h.length.p[i] > '9' || n > INT64_MAX / 10)
 				return false;
 			n = n * 10 + (h.length.p[i] - '0');
+			if (n > INT64_MAX)
+				return false;
 		}
 		if (r->len - *at < n) {
 			tr->outcome = OUTCOME_BODY;
