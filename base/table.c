@@ -157,3 +157,52 @@ table_next(const struct table *t, const struct table_entry *e)
 			return t->slots[i];
 	return NULL;
 }
+
+static uint64_t
+reversed(uint64_t x)
+{
+	x = (x & 0x5555555555555555u) << 1 | (x >> 1 & 0x5555555555555555u);
+	x = (x & 0x3333333333333333u) << 2 | (x >> 2 & 0x3333333333333333u);
+	x = (x & 0x0f0f0f0f0f0f0f0fu) << 4 | (x >> 4 & 0x0f0f0f0f0f0f0f0fu);
+	return __builtin_bswap64(x);
+}
+
+/* All of a slot are next to each other in the walk's order: they have its low bits. */
+struct table_entry *
+table_walk_next(const struct table *t, struct table_walk *walk, size_t *steps)
+{
+	while (!walk->ended && *steps > 0) {
+		struct table_entry *e = t->slots[reversed(walk->at) & t->mask], *first = NULL;
+
+		--*steps;
+		for (; e != NULL; e = e->next) {
+			*steps -= *steps > 0;
+			if (reversed(e->hash) >= walk->at &&
+			    (first == NULL || reversed(e->hash) < reversed(first->hash)))
+				first = e;
+		}
+		if (first != NULL)
+			return first;
+		/* To where the next slot begins. */
+		walk->at = (walk->at | ~reversed(t->mask)) + 1;
+		walk->ended = walk->at == 0;
+	}
+	return NULL;
+}
+
+struct table_entry *
+table_same(const struct table_entry *e)
+{
+	struct table_entry *same = e->next;
+
+	while (same != NULL && same->hash != e->hash)
+		same = same->next;
+	return same;
+}
+
+void
+table_walk_past(struct table_walk *walk, const struct table_entry *e)
+{
+	walk->at = reversed(e->hash) + 1;
+	walk->ended = walk->at == 0;
+}

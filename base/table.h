@@ -10,6 +10,7 @@
 
 #include "base/attr.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,5 +43,26 @@ void table_add(struct table *t, struct table_entry *e);
 void table_remove(struct table *t, struct table_entry *e);
 /* The first element after e in no particular order; the first of all after NULL. */
 struct table_entry *table_next(const struct table *t, const struct table_entry *e);
+
+/*
+ * How far a walk has got that is cut into pieces, while elements come and go and the
+ * table changes its size. All zero at first.
+ *
+ * It goes in the order of the hashes with their bits reversed. In this order slots are
+ * split and joined where they are, so an element that stays is met exactly once.
+ */
+struct table_walk {
+	uint64_t at;
+	bool ended;
+};
+
+/*
+ * The next element, and with it, by table_same(), those of the same hash; then the walk
+ * is to go past them. NULL: the walk has ended, or *steps are used up. They count slots
+ * and elements looked at, and may be exceeded by one slot.
+ */
+struct table_entry *table_walk_next(const struct table *t, struct table_walk *walk, size_t *steps);
+struct table_entry *table_same(const struct table_entry *e);
+void table_walk_past(struct table_walk *walk, const struct table_entry *e);
 
 #endif

@@ -155,6 +155,7 @@ on_answer(struct publication *pub, enum store_answer answer, const struct store_
 		return;
 	case STORE_NOTHING_NEWER:
 	case STORE_CONFLICT:
+	case STORE_FULL:
 		assert(!"an answer to subscribers");
 	}
 	pub->outstanding = result->notes;
@@ -198,7 +199,10 @@ ask_store(struct publication *pub, struct request *req, const struct route *rout
 	type = request_header(req, HEADER_CONTENT_TYPE);
 	body = request_body(req);
 	/* An empty Content-Type says no more than none. */
-	pub->msg = message_new(type.len > 0 ? type.p : NULL, type.len, body.p, body.len);
+	pub->msg = message_new(&(struct message_parts){
+	    .content_type = {type.len > 0 ? type.p : NULL, type.len},
+	    .body = {body.p, body.len},
+	});
 	if (pub->msg == NULL) {
 		log_errorx("out of memory: a message was not taken");
 		return STORE_FAILED;

@@ -249,23 +249,20 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 		subscriber_refuse(sub, 409, "another subscriber holds this channel");
 		return;
 	case STORE_NO_CHANNEL:
-		if (!loc->create_on_get) {
-			subscriber_refuse(sub, 404, "there is no such channel");
-			return;
-		}
-		/* It was not to be held, so that no channel was made for it. */
-		break;
+		subscriber_refuse(sub, 404, "there is no such channel");
+		return;
 	case STORE_NOTHING_NEWER:
 		/* The store has counted it, so from here on leave() must find it. */
 		if (sub->may_wait) {
 			sub->position = result->newest;
-			sub->channel->transient = result->transient;
+			sub->channel->transient = sub->channel->watch.transient;
 			channel_join(sub->channel, sub);
 		}
 		break;
+	case STORE_FULL:
 	case STORE_TOO_LARGE:
 	case STORE_NO_ROOM:
-		assert(!"an answer to publishers");
+		assert(!"not an answer to this request");
 	}
 	if (loc->polling == POLLING_INTERVAL) {
 		answer_nothing_new(sub, 304);
@@ -308,6 +305,7 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 	const struct location *loc = route->loc;
 	struct subscriber *sub = slab_get(&w->subscriber_slab);
 	struct store_result result;
+	struct store_watch *watches[1];
 	struct store_hold hold;
 	struct store_query query;
 	enum store_answer answer;
@@ -343,15 +341,16 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 	    .place = loc->index,
 	    .ticket = sub->ticket,
 	};
+	watches[0] = &sub->channel->watch;
 	query = (struct store_query){
 	    .has_after = sub->has_asked,
 	    .after = sub->asked,
-	    .create = sub->may_wait && loc->create_on_get,
-	    .watch = sub->may_wait ? &sub->channel->watch : NULL,
+	    .create = loc->create_on_get,
+	    .watches = sub->may_wait ? watches : NULL,
 	    .hold = loc->concurrency == CONCURRENCY_BROADCAST ? NULL : &hold,
 	};
 	answer =
-	    store_next(route->store, &route->key, &query, &result, on_next, sub, &sub->pending);
+	    store_next(route->store, &route->key, 1, &query, &result, on_next, sub, &sub->pending);
 	if (answer == STORE_PENDING) {
 		conn_set_state(conn, CONN_ANSWERING);
 		wheel_clear(&conn->timer);

@@ -26,6 +26,8 @@
 #define RING_MIN 4
 /* Messages and channels looked at in one critical section of a sweep. */
 #define SWEEP_STEPS 512
+/* Channels and slots of the table looked at in one critical section of a list. */
+#define LIST_STEPS 512
 
 /* Who made a channel decides how long it lives; the strongest of its makers counts. */
 enum channel_maker {
@@ -59,8 +61,11 @@ struct store_channel {
 	uint32_t cap, first, count;
 
 	bool has_last, was_requested;
+	uint64_t published;    /* messages ever, stored or not */
 	struct msgid last;     /* of all messages, stored or not */
 	struct msgid dropped;  /* highest id that is gone: a position below it has a gap */
+	struct msgid foregone; /* of the last message that was not stored */
+	struct msgid made;     /* the store's newest id then */
 	uint64_t requested_ms; /* last subscriber request */
 
 	struct link empty; /* in struct memory while it was made by POST and count is 0 */
@@ -78,6 +83,7 @@ struct memory {
 	struct msgid last;             /* newest id given */
 	struct msgid forgotten;        /* highest dropped id of the channels that are gone */
 	uint64_t bytes, message_bytes; /* of all, and what of it are messages */
+	uint64_t stored, published;    /* messages now, and ever */
 	/*
 	 * All slots by id, the oldest first. Those over age that min_messages still keeps
 	 * are moved to kept, so that a sweep does not walk over them again.
@@ -125,8 +131,9 @@ static size_t
 message_cost(const struct message *msg)
 {
 	/* Four pointers: a ring is a quarter full at least. */
-	return sizeof(*msg) + msg->content_type_len + msg->body_len + sizeof(struct slot) +
-	       4 * sizeof(struct slot *) + 2 * MALLOC_OVERHEAD;
+	return sizeof(*msg) + msg->content_type_len + msg->event_len + msg->event_id_len +
+	       msg->body_len + sizeof(struct slot) + 4 * sizeof(struct slot *) +
+	       2 * MALLOC_OVERHEAD;
 }
 
 static size_t
@@ -203,6 +210,7 @@ drop_oldest(struct memory *m, struct store_channel *ch, struct aftermath *after)
 	ch->first = (ch->first + 1) & (ch->cap - 1);
 	ch->count--;
 	ch->dropped = slot->msg->id;
+	m->stored--;
 	m->bytes -= message_cost(slot->msg);
 	m->message_bytes -= message_cost(slot->msg);
 	list_remove(&slot->order);
@@ -284,6 +292,7 @@ make(struct memory *m, const struct channel_key *key, enum channel_maker maker)
 	}
 	ch->maker = maker;
 	ch->dropped = m->forgotten;
+	ch->made = m->last;
 	ch->entry.hash = key->hash;
 	ch->entry.key = ch->id->bytes;
 	ch->entry.key_len = key->len;
@@ -342,6 +351,7 @@ info_of(const struct store_channel *ch)
 {
 	return (struct store_info){
 	    .messages = ch->count,
+	    .published = ch->published,
 	    .subscribers = held(ch),
 	    .requested_s = ch->was_requested ? (int64_t)(elapsed_ms(ch->requested_ms) / 1000) : -1,
 	    .has_last = ch->has_last,
@@ -349,27 +359,33 @@ info_of(const struct store_channel *ch)
 	};
 }
 
-/* Posts a note, and wakes its reader after the critical section. False: out of memory. */
-static bool
-post(struct memory *m, struct store_channel *ch, struct mailbox *mailbox, enum note_kind kind,
-    struct msgid at, struct message *msg, void *reply, uint64_t ticket, struct aftermath *after)
+/* NULL when out of memory. */
+static struct store_note *
+new_note(struct memory *m, struct store_channel *ch, enum note_kind kind, struct msgid at)
 {
 	struct store_note *note = malloc(sizeof(*note));
 
 	if (note == NULL)
-		return false;
+		return NULL;
 	*note = (struct store_note){
 	    .note = {.kind = kind},
 	    .store = &m->store,
 	    .channel = channel_id_ref(ch->id),
 	    .at = at,
-	    .msg = msg == NULL ? NULL : message_ref(msg),
-	    .reply = reply,
-	    .ticket = ticket,
 	};
+	return note;
+}
+
+/* Posts a note, and has its reader woken after the critical section: once, for several
+ * notes of one may be for the same worker, and wake has room for workers alone. */
+static void
+post(struct mailbox *mailbox, struct store_note *note, struct aftermath *after)
+{
 	mailbox_post(mailbox, &note->note);
+	for (unsigned i = 0; i < after->n_wake; i++)
+		if (after->wake[i] == mailbox)
+			return;
 	after->wake[after->n_wake++] = mailbox;
-	return true;
 }
 
 /* Tells each worker with waiters in the channel; returns how many there are. */
@@ -380,12 +396,19 @@ tell(struct memory *m, struct store_channel *ch, enum note_kind kind, struct msg
 	unsigned n = 0;
 
 	for (struct store_watch *w = ch->watches; w != NULL; w = w->next) {
+		struct store_note *note;
+
 		if (atomic_load_explicit(&w->held, memory_order_acquire) == 0)
 			continue;
-		if (post(m, ch, w->mailbox, kind, at, msg, reply, 0, after))
-			n++;
-		else
+		note = new_note(m, ch, kind, at);
+		if (note == NULL) {
 			log_errorx("out of memory: a worker was not told of a message");
+			continue;
+		}
+		note->msg = msg == NULL ? NULL : message_ref(msg);
+		note->reply = reply;
+		post(w->mailbox, note, after);
+		n++;
 	}
 	return n;
 }
@@ -449,6 +472,7 @@ keep(struct memory *m, struct store_channel *ch, struct message *msg, struct slo
 	ch->ring[(ch->first + ch->count) & (ch->cap - 1)] = slot;
 	ch->count++;
 	list_append(&m->by_age, &slot->order);
+	m->stored++;
 	m->bytes += message_cost(msg);
 	m->message_bytes += message_cost(msg);
 	return true;
@@ -494,12 +518,17 @@ memory_append(struct store *s, const struct channel_key *key, struct message *ms
 		ch->maker = MADE_BY_POST;
 
 	msg->id = give_id(m);
+	msg->number = ch->published + 1;
 	msg->channel = channel_id_ref(ch->id);
-	if (keeps) {
+	if (!keeps) {
+		ch->foregone = msg->id;
+	} else {
 		if (!keep(m, ch, msg, slot))
 			goto failed;
 		slot = NULL;
 	}
+	ch->published++;
+	m->published++;
 	ch->last = msg->id;
 	ch->has_last = true;
 	note_empty(m, ch);
@@ -517,15 +546,24 @@ out:
 	return answer;
 }
 
-/* The first message above a position, or NULL. */
-static struct message *
+/* ---- next ------------------------------------------------------------------------- */
+
+/* Where one who asks stands in one of the channels. */
+struct reading {
+	struct store_channel *ch; /* NULL: absent, which is as if empty */
+	uint32_t at;              /* in its ring: what comes next */
+	bool made;                /* by this call */
+};
+
+/* Where in a ring the first message above a position is; count: there is none. */
+static uint32_t
 first_after(const struct store_channel *ch, struct msgid position)
 {
 	uint32_t low = 0, high = ch->count;
 
 	/* Nearly every poll is at the newest message. */
 	if (high == 0 || msgid_cmp(slot_at(ch, high - 1)->msg->id, position) <= 0)
-		return NULL;
+		return high;
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 
@@ -534,102 +572,455 @@ first_after(const struct store_channel *ch, struct msgid position)
 		else
 			high = mid;
 	}
-	return slot_at(ch, low)->msg;
+	return low;
+}
+
+/* Several channels as one sequence of messages: a heap of what each has to offer. */
+struct merge {
+	int sign;   /* 1: what comes next in each, the oldest on top; -1: what came before */
+	unsigned n; /* heads */
+	struct head {
+		struct msgid id;
+		struct reading *reading;
+	} heads[STORE_CHANNELS_MAX];
+};
+
+static bool
+set_head(const struct merge *merge, struct head *head, struct reading *r)
+{
+	const struct store_channel *ch = r->ch;
+
+	if (ch == NULL || (merge->sign > 0 ? r->at == ch->count : r->at == 0))
+		return false;
+	head->reading = r;
+	head->id = slot_at(ch, merge->sign > 0 ? r->at : r->at - 1)->msg->id;
+	return true;
+}
+
+static void
+sift_down(struct merge *merge, unsigned i)
+{
+	struct head *heads = merge->heads, head = heads[i];
+
+	for (unsigned child; (child = 2 * i + 1) < merge->n; i = child) {
+		if (child + 1 < merge->n &&
+		    msgid_cmp(heads[child + 1].id, heads[child].id) * merge->sign < 0)
+			child++;
+		if (msgid_cmp(head.id, heads[child].id) * merge->sign <= 0)
+			break;
+		heads[i] = heads[child];
+	}
+	heads[i] = head;
+}
+
+static void
+merge_begin(struct merge *merge, struct reading *readings, unsigned n, int sign)
+{
+	merge->sign = sign;
+	merge->n = 0;
+	for (unsigned i = 0; i < n; i++)
+		if (set_head(merge, &merge->heads[merge->n], &readings[i]))
+			merge->n++;
+	for (unsigned i = merge->n / 2; i-- > 0;)
+		sift_down(merge, i);
+}
+
+/* Moves the reading on top past its message. */
+static void
+merge_step(struct merge *merge)
+{
+	struct reading *r = merge->heads[0].reading;
+
+	r->at = merge->sign > 0 ? r->at + 1 : r->at - 1;
+	if (!set_head(merge, &merge->heads[0], r))
+		merge->heads[0] = merge->heads[--merge->n];
+	if (merge->n > 1)
+		sift_down(merge, 0);
+}
+
+/* Moves the readings n messages to and fro over all channels together. */
+static void
+skip(struct reading *readings, unsigned n_readings, uint32_t n, int sign)
+{
+	struct merge merge;
+
+	if (n > STORE_START_MAX)
+		n = STORE_START_MAX;
+	merge_begin(&merge, readings, n_readings, sign);
+	for (; n > 0 && merge.n > 0; n--)
+		merge_step(&merge);
+}
+
+static void
+begin_at(struct reading *readings, unsigned n, const struct store_start *start)
+{
+	const bool at_oldest = start->from == STORE_FROM_OLDEST || start->from == STORE_FROM_NTH;
+	uint32_t steps = 0;
+
+	if (start->from == STORE_FROM_NTH && start->n > 1)
+		steps = start->n - 1;
+	else if (start->from == STORE_FROM_LAST)
+		steps = start->n;
+	for (unsigned i = 0; i < n; i++) {
+		const uint32_t count = readings[i].ch == NULL ? 0 : readings[i].ch->count;
+
+		readings[i].at = at_oldest ? 0 : count;
+		if (n == 1) {
+			if (steps > count)
+				steps = count;
+			readings[i].at = at_oldest ? steps : count - steps;
+		}
+	}
+	if (n > 1 && steps > 0)
+		skip(readings, n, steps, at_oldest ? 1 : -1);
 }
 
 /*
- * Takes the place for the one who asks, or says that it cannot be had. STORE_FAILED:
- * out of memory.
+ * Says what was lost between the position and the first message, and returns the lowest
+ * id that was lost after it: who reads on past that has a gap again. Of each channel only
+ * the highest lost id is known, so of several losses one may be said with a later one.
  */
-static enum store_answer
-take_place(struct memory *m, struct store_channel *ch, const struct store_query *query,
-    enum store_status *status, struct aftermath *after)
+static struct msgid
+find_gap(const struct memory *m, const struct reading *readings, unsigned n,
+    const struct store_query *query, struct store_result *result)
 {
-	const struct store_hold *hold = query->hold;
-	struct holder *h = ch->holders;
+	struct msgid limit = {INT64_MAX, INT64_MAX};
 
-	while (h != NULL && h->place != hold->place)
-		h = h->next;
-	if (h != NULL && hold->mode == STORE_HOLD_FIRST) {
-		*status = STORE_CONFLICT;
-		return STORE_DONE;
-	}
-	if (h == NULL) {
-		h = malloc(sizeof(*h));
-		if (h == NULL)
-			return STORE_FAILED;
-		h->place = hold->place;
-		h->next = ch->holders;
-		ch->holders = h;
-	} else if (!post(
-		       m, ch, h->mailbox, NOTE_DISPLACED, m->last, NULL, NULL, h->ticket, after)) {
-		return STORE_FAILED;
-	}
-	h->ticket = hold->ticket;
-	h->mailbox = query->watch->mailbox;
-	return STORE_DONE;
-}
+	/* To second 0, which is no time to have read at, nothing was lost. */
+	if (!query->has_after || query->after.second <= 0)
+		return limit;
+	for (unsigned i = 0; i < n; i++) {
+		const struct store_channel *ch = readings[i].ch;
+		const struct msgid lost[] = {ch == NULL ? m->forgotten : ch->dropped,
+		    ch == NULL ? m->forgotten : ch->foregone};
 
-static enum store_answer
-memory_next(struct store *s, const struct channel_key *key, const struct store_query *query,
-    struct store_result *result, UNUSED store_fn *fn, UNUSED void *arg, UNUSED struct store_op **op)
-{
-	struct memory *m = memory_of(s);
-	struct store_watch *watch = query->watch;
-	struct store_channel *ch;
-	struct aftermath after;
-	enum store_answer answer = STORE_DONE;
-
-	*result = (struct store_result){.status = STORE_NO_CHANNEL};
-	enter(m, &after);
-	ch = find(m, key);
-	if (ch == NULL) {
-		if (!query->create || watch == NULL)
-			goto out;
-		/* Over max_memory too: a subscriber is bounded by the number of connections,
-		 * and is never refused for what publishers have stored. */
-		(void)make_room(m, channel_cost(key->len), &after);
-		ch = make(m, key, MADE_BY_GET);
-		if (ch == NULL) {
-			answer = STORE_FAILED;
-			goto out;
+		for (int k = 0; k < (query->held ? 2 : 1); k++) {
+			if (msgid_cmp(query->after, lost[k]) >= 0)
+				continue;
+			if (result->msg == NULL || msgid_cmp(lost[k], result->msg->id) < 0)
+				result->gap = true;
+			else if (msgid_cmp(lost[k], limit) < 0)
+				limit = lost[k];
 		}
 	}
-	assert(ch != NULL);
-	ch->was_requested = true;
-	ch->requested_ms = clock_ms();
-	expire(m, ch, &after);
-	if (query->has_after) {
-		result->msg = first_after(ch, query->after);
-		result->gap = query->after.second > 0 && msgid_cmp(query->after, ch->dropped) < 0;
-	} else if (ch->count > 0) {
-		result->msg = slot_at(ch, 0)->msg;
+	return limit;
+}
+
+/* One who has counted is told exactly, also of messages that were not stored. */
+static void
+count_lost(const struct reading *r, const struct store_query *query, struct store_result *result)
+{
+	const uint64_t to = result->msg != NULL ? result->msg->number - 1 : r->ch->published;
+
+	result->lost = to > query->after_number ? to - query->after_number : 0;
+	result->gap = result->lost > 0;
+}
+
+/* The messages after the first, up to the next gap. */
+static void
+take_more(struct reading *readings, unsigned n, const struct store_query *query, struct msgid limit,
+    struct store_result *result)
+{
+	size_t bytes = result->msg->body_len;
+	uint64_t number = result->msg->number;
+	struct merge merge;
+
+	merge_begin(&merge, readings, n, 1);
+	merge_step(&merge);
+	while (result->n_more < query->more_max && merge.n > 0) {
+		const struct reading *r = merge.heads[0].reading;
+		struct message *msg = slot_at(r->ch, r->at)->msg;
+
+		if (msgid_cmp(msg->id, limit) > 0 ||
+		    (n == 1 && query->held && msg->number != number + 1))
+			break;
+		if (bytes > query->more_bytes || msg->body_len > query->more_bytes - bytes)
+			break;
+		bytes += msg->body_len;
+		number = msg->number;
+		query->more[result->n_more++] = message_ref(msg);
+		merge_step(&merge);
+	}
+}
+
+/* What there is for one who asks. */
+static void
+read_next(struct memory *m, struct reading *readings, unsigned n, const struct store_query *query,
+    struct store_result *result)
+{
+	struct msgid limit;
+
+	if (!query->has_after)
+		begin_at(readings, n, &query->start);
+	for (unsigned i = 0; i < n; i++) {
+		struct reading *r = &readings[i];
+		struct message *msg;
+
+		if (r->ch == NULL)
+			continue;
+		if (query->has_after)
+			r->at = first_after(r->ch, query->after);
+		if (r->at == r->ch->count)
+			continue;
+		msg = slot_at(r->ch, r->at)->msg;
+		if (result->msg == NULL || msgid_cmp(msg->id, result->msg->id) < 0)
+			result->msg = msg;
+	}
+	limit = find_gap(m, readings, n, query, result);
+	if (n == 1 && readings[0].ch != NULL) {
+		result->number = readings[0].ch->published;
+		if (query->held && query->has_after_number)
+			count_lost(&readings[0], query, result);
 	}
 	result->newest = m->last;
-	if (result->msg != NULL) {
-		message_ref(result->msg);
-		result->status = STORE_OK;
-		goto out;
+	result->status = result->msg != NULL ? STORE_OK : STORE_NOTHING_NEWER;
+	if (result->msg == NULL)
+		return;
+	message_ref(result->msg);
+	if (query->more_max > 0)
+		take_more(readings, n, query, limit, result);
+}
+
+static struct holder *
+holder_of(const struct store_channel *ch, unsigned place)
+{
+	struct holder *h = ch == NULL ? NULL : ch->holders;
+
+	while (h != NULL && h->place != place)
+		h = h->next;
+	return h;
+}
+
+/* Whether one may be held in all of the channels; else result says why, and where. */
+static bool
+may_be_held(const struct reading *readings, unsigned n, const struct store_query *query,
+    struct store_result *result)
+{
+	const bool yields = query->hold != NULL && query->hold->mode == STORE_HOLD_FIRST;
+
+	if (query->max_subscribers == 0 && !yields)
+		return true;
+	for (unsigned i = 0; i < n; i++) {
+		const struct store_channel *ch = readings[i].ch;
+
+		result->which = i;
+		if (yields && holder_of(ch, query->hold->place) != NULL) {
+			result->status = STORE_CONFLICT;
+			return false;
+		}
+		if (query->max_subscribers > 0 && ch != NULL &&
+		    held(ch) >= query->max_subscribers) {
+			result->status = STORE_FULL;
+			return false;
+		}
 	}
-	result->status = STORE_NOTHING_NEWER;
-	if (watch == NULL)
-		goto out;
-	if (query->hold != NULL) {
-		answer = take_place(m, ch, query, &result->status, &after);
-		if (answer == STORE_FAILED || result->status == STORE_CONFLICT)
-			goto out;
+	result->which = 0;
+	return true;
+}
+
+/*
+ * Takes a place in each channel from whoever has it; may_be_held() has allowed it. False:
+ * out of memory, and none is taken.
+ */
+static bool
+take_places(struct memory *m, struct reading *readings, unsigned n, const struct store_query *query,
+    struct aftermath *after)
+{
+	const struct store_hold *hold = query->hold;
+	struct holder *spare = NULL, *h;
+	struct note *notes = NULL, *note;
+	bool taken = false;
+
+	/* All that can fail comes first. */
+	for (unsigned i = 0; i < n; i++) {
+		h = holder_of(readings[i].ch, hold->place);
+		if (h == NULL) {
+			h = malloc(sizeof(*h));
+			if (h == NULL)
+				goto out;
+			h->next = spare;
+			spare = h;
+		} else {
+			struct store_note *sn =
+			    new_note(m, readings[i].ch, NOTE_DISPLACED, m->last);
+
+			if (sn == NULL)
+				goto out;
+			sn->ticket = h->ticket;
+			sn->note.next = notes;
+			notes = &sn->note;
+		}
 	}
+	for (unsigned i = 0; i < n; i++) {
+		h = holder_of(readings[i].ch, hold->place);
+		if (h != NULL) {
+			note = notes;
+			notes = note->next;
+			post(h->mailbox, CONTAINER_OF(note, struct store_note, note), after);
+		} else {
+			h = spare;
+			spare = h->next;
+			h->place = hold->place;
+			h->next = readings[i].ch->holders;
+			readings[i].ch->holders = h;
+		}
+		h->ticket = hold->ticket;
+		h->mailbox = query->watches[i]->mailbox;
+	}
+	taken = true;
+out:
+	for (; spare != NULL; spare = h) {
+		h = spare->next;
+		free(spare);
+	}
+	for (; notes != NULL; notes = note) {
+		note = notes->next;
+		store_note_free(CONTAINER_OF(notes, struct store_note, note));
+	}
+	return taken;
+}
+
+/* Where this worker's waiters are counted in all; shared when there are more workers. */
+static _Atomic uint64_t *
+total_of(struct memory *m, const struct mailbox *worker)
+{
+	struct store_total *totals = m->store.totals;
+
+	for (unsigned i = 0; i < STORE_TOTALS; i++) {
+		if (totals[i].worker == NULL)
+			totals[i].worker = worker;
+		if (totals[i].worker == worker)
+			return &totals[i].held;
+	}
+	return &totals[((uintptr_t)worker >> 6) % STORE_TOTALS].held;
+}
+
+static void
+hold_in(struct memory *m, struct store_channel *ch, struct store_watch *watch)
+{
 	if (watch->channel == NULL) {
+		if (watch->total == NULL)
+			watch->total = total_of(m, watch->mailbox);
 		watch->channel = ch;
 		watch->next = ch->watches;
 		ch->watches = watch;
 	}
+	assert(watch->channel == ch);
+	watch->transient = ch->maker == MADE_BY_GET;
 	atomic_fetch_add_explicit(&watch->held, 1, memory_order_relaxed);
-	result->transient = ch->maker == MADE_BY_GET;
-out:
+	atomic_fetch_add_explicit(watch->total, 1, memory_order_relaxed);
+}
+
+/* Makes what is absent. False: out of memory. */
+static bool
+make_absent(struct memory *m, const struct channel_key *keys, struct reading *readings, unsigned n,
+    struct aftermath *after)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (readings[i].ch != NULL)
+			continue;
+		/* Over max_memory too: a subscriber is bounded by the number of connections,
+		 * and is never refused for what publishers have stored. */
+		(void)make_room(m, channel_cost(keys[i].len), after);
+		readings[i].ch = make(m, &keys[i], MADE_BY_GET);
+		if (readings[i].ch == NULL)
+			return false;
+		readings[i].made = true;
+		readings[i].ch->was_requested = true;
+		readings[i].ch->requested_ms = clock_ms();
+	}
+	return true;
+}
+
+/* The caller begins to be held in all of the channels, or in none: see result->status. */
+static enum store_answer
+join(struct memory *m, const struct channel_key *keys, struct reading *readings, unsigned n,
+    const struct store_query *query, struct store_result *result, struct aftermath *after)
+{
+	if (!may_be_held(readings, n, query, result))
+		return STORE_DONE;
+	if (!make_absent(m, keys, readings, n, after) ||
+	    (query->hold != NULL && !take_places(m, readings, n, query, after))) {
+		for (unsigned i = 0; i < n; i++)
+			if (readings[i].made)
+				forget(m, readings[i].ch, after);
+		return STORE_FAILED;
+	}
+	for (unsigned i = 0; i < n; i++)
+		hold_in(m, readings[i].ch, query->watches[i]);
+	return STORE_DONE;
+}
+
+/*
+ * The channels that are asked for. False: one is absent, and result says which.
+ */
+static bool
+find_all(struct memory *m, const struct channel_key *keys, unsigned n,
+    const struct store_query *query, struct reading *readings, struct store_result *result,
+    struct aftermath *after)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct store_channel *ch;
+
+		if (query->held) {
+			/* One of the same name that was made since is not what it waits in. */
+			ch = query->watches[i]->channel;
+			if (ch != NULL && msgid_cmp(ch->made, query->joined) > 0)
+				ch = NULL;
+		} else {
+			ch = find(m, &keys[i]);
+			if (ch == NULL && !query->create) {
+				result->which = i;
+				return false;
+			}
+		}
+		readings[i].ch = ch;
+		readings[i].made = false;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct store_channel *ch = readings[i].ch;
+
+		if (ch == NULL)
+			continue;
+		if (!query->held) {
+			ch->was_requested = true;
+			ch->requested_ms = clock_ms();
+		}
+		expire(m, ch, after);
+	}
+	return true;
+}
+
+static enum store_answer
+memory_next(struct store *s, const struct channel_key *keys, unsigned n_keys,
+    const struct store_query *query, struct store_result *result, UNUSED store_fn *fn,
+    UNUSED void *arg, UNUSED struct store_op **op)
+{
+	struct memory *m = memory_of(s);
+	struct reading readings[STORE_CHANNELS_MAX];
+	struct aftermath after;
+	enum store_answer answer = STORE_DONE;
+
+	assert(n_keys > 0 && n_keys <= STORE_CHANNELS_MAX);
+	assert(!query->held || (query->has_after && query->watches != NULL));
+	*result = (struct store_result){.status = STORE_NO_CHANNEL};
+	enter(m, &after);
+	if (find_all(m, keys, n_keys, query, readings, result, &after)) {
+		read_next(m, readings, n_keys, query, result);
+		if (query->watches != NULL && !query->held &&
+		    (query->stream || result->msg == NULL))
+			answer = join(m, keys, readings, n_keys, query, result, &after);
+	}
 	leave(m, &after);
 	if (answer == STORE_FAILED)
 		log_errorx("out of memory: a subscriber was not held");
+	if (answer == STORE_FAILED || result->status > STORE_NOTHING_NEWER) {
+		/* It is refused, so what a stream would have been given stays here. */
+		message_unref(result->msg);
+		result->msg = NULL;
+		while (result->n_more > 0)
+			message_unref(query->more[--result->n_more]);
+	}
 	return answer;
 }
 
@@ -654,6 +1045,103 @@ memory_drop(struct store *s, const struct channel_key *key, void *reply,
 		forget(m, ch, &after);
 	}
 	leave(m, &after);
+	return STORE_DONE;
+}
+
+static enum store_answer
+memory_stats(struct store *s, struct store_stats *stats, struct store_result *result,
+    UNUSED store_fn *fn, UNUSED void *arg, UNUSED struct store_op **op)
+{
+	struct memory *m = memory_of(s);
+
+	*result = (struct store_result){.status = STORE_OK};
+	*stats = (struct store_stats){.channels = 0};
+	pthread_mutex_lock(&m->lock);
+	stats->channels = m->channels.count;
+	stats->published = m->published;
+	stats->stored = m->stored;
+	stats->bytes = m->bytes;
+	for (unsigned i = 0; i < STORE_TOTALS; i++)
+		stats->subscribers +=
+		    atomic_load_explicit(&s->totals[i].held, memory_order_relaxed);
+	pthread_mutex_unlock(&m->lock);
+	return STORE_DONE;
+}
+
+static struct store_listed
+listed_of(const struct store_channel *ch)
+{
+	return (struct store_listed){
+	    .id = channel_id_ref(ch->id),
+	    .published = ch->published,
+	    .stored = ch->count,
+	    .subscribers = held(ch),
+	};
+}
+
+static bool
+begins_with(const struct table_entry *e, const struct store_selection *selection)
+{
+	return selection->prefix_len == 0 ||
+	       (e->key_len >= selection->prefix_len &&
+		   memcmp(e->key, selection->prefix, selection->prefix_len) == 0);
+}
+
+/* The next slice of those whose ids begin so. Returns how many. */
+static unsigned
+list_slice(const struct memory *m, const struct store_selection *selection, struct table_walk *walk,
+    struct store_listed *listed, unsigned max)
+{
+	size_t steps = LIST_STEPS;
+	unsigned n = 0;
+
+	for (;;) {
+		struct table_entry *first = table_walk_next(&m->channels, walk, &steps);
+		unsigned n_before = n;
+
+		if (first == NULL)
+			return n;
+		for (struct table_entry *e = first; e != NULL; e = table_same(e)) {
+			if (!begins_with(e, selection))
+				continue;
+			if (n < max) {
+				listed[n++] =
+				    listed_of(CONTAINER_OF(e, struct store_channel, entry));
+			} else if (n_before > 0) {
+				/* Those of one hash go into one slice. */
+				while (n > n_before)
+					channel_id_unref(listed[--n].id);
+				return n;
+			}
+		}
+		table_walk_past(walk, first);
+	}
+}
+
+static enum store_answer
+memory_list(struct store *s, const struct store_selection *selection, struct store_cursor *cursor,
+    struct store_listed *listed, unsigned max, struct store_result *result, UNUSED store_fn *fn,
+    UNUSED void *arg, UNUSED struct store_op **op)
+{
+	struct memory *m = memory_of(s);
+	struct table_walk walk = {.at = cursor->at, .ended = cursor->done};
+
+	assert(max > 0 && max <= STORE_LIST_MAX && selection->n_keys <= max);
+	*result = (struct store_result){.status = STORE_OK};
+	pthread_mutex_lock(&m->lock);
+	if (selection->keys == NULL) {
+		result->n_listed = list_slice(m, selection, &walk, listed, max);
+	} else {
+		for (unsigned i = 0; i < selection->n_keys; i++) {
+			const struct store_channel *ch = find(m, &selection->keys[i]);
+
+			if (ch != NULL)
+				listed[result->n_listed++] = listed_of(ch);
+		}
+		walk.ended = true;
+	}
+	pthread_mutex_unlock(&m->lock);
+	*cursor = (struct store_cursor){.at = walk.at, .done = walk.ended};
 	return STORE_DONE;
 }
 
@@ -794,6 +1282,8 @@ static const struct store_ops memory_ops = {
     .append = memory_append,
     .next = memory_next,
     .drop = memory_drop,
+    .stats = memory_stats,
+    .list = memory_list,
     .unwatch = memory_unwatch,
     .release = memory_release,
     .cancel = memory_cancel,

@@ -39,24 +39,37 @@ channel_id_unref(struct channel_id *id)
 		free(id);
 }
 
-struct message *
-message_new(const char *content_type, size_t content_type_len, const void *body, size_t body_len)
+static char *
+put(char *at, const struct message_part *part)
 {
-	struct message *msg = malloc(sizeof(*msg) + content_type_len + body_len);
+	if (part->len > 0)
+		memcpy(at, part->p, part->len);
+	return at + part->len;
+}
 
-	assert(content_type != NULL || content_type_len == 0);
+struct message *
+message_new(const struct message_parts *parts)
+{
+	struct message *msg = malloc(sizeof(*msg) + parts->content_type.len + parts->event.len +
+				     parts->event_id.len + parts->body.len);
+	char *at;
+
+	assert(parts->content_type.p != NULL || parts->content_type.len == 0);
 	if (msg == NULL)
 		return NULL;
 	atomic_init(&msg->refs, 1);
-	msg->has_content_type = content_type != NULL;
-	msg->content_type_len = (uint32_t)content_type_len;
-	msg->body_len = body_len;
+	msg->has_content_type = parts->content_type.p != NULL;
+	msg->content_type_len = (uint32_t)parts->content_type.len;
+	msg->event_len = (uint32_t)parts->event.len;
+	msg->event_id_len = (uint32_t)parts->event_id.len;
+	msg->body_len = parts->body.len;
 	msg->id = (struct msgid){0, 0};
+	msg->number = 0;
 	msg->channel = NULL;
-	if (content_type_len > 0)
-		memcpy(msg->data, content_type, content_type_len);
-	if (body_len > 0)
-		memcpy(msg->data + content_type_len, body, body_len);
+	at = put(msg->data, &parts->content_type);
+	at = put(at, &parts->event);
+	at = put(at, &parts->event_id);
+	(void)put(at, &parts->body);
 	return msg;
 }
 

@@ -58,18 +58,29 @@ struct message {
 	atomic_uint refs;
 	bool has_content_type;
 	uint32_t content_type_len;
+	uint32_t event_len, event_id_len; /* 0: the publisher named none */
 	size_t body_len;
 	struct msgid id;            /* given by the store */
+	uint64_t number;            /* given by the store: the channel's how-manieth, from 1 */
 	struct channel_id *channel; /* given by the store; counted */
-	char data[];                /* the content type, then the body */
+	char data[];                /* content type, event, event id, body */
 };
 
-/*
- * Returns new with a count of one, or NULL when out of memory. content_type (borrowed)
- * may be NULL: the publisher sent none. body is borrowed.
- */
-struct message *message_new(
-    const char *content_type, size_t content_type_len, const void *body, size_t body_len);
+struct message_part {
+	const char *p;
+	size_t len;
+};
+
+/* What a publisher sent. An empty event or event id is none. */
+struct message_parts {
+	struct message_part content_type; /* p is NULL: none */
+	struct message_part event;        /* of the event stream: X-EventSource-Event */
+	struct message_part event_id;     /* the publisher's own: Event-Id */
+	struct message_part body;
+};
+
+/* Returns new with a count of one, or NULL when out of memory. parts are borrowed. */
+struct message *message_new(const struct message_parts *parts);
 struct message *message_ref(struct message *msg);
 void message_unref(struct message *msg); /* NULL does nothing */
 
@@ -80,9 +91,21 @@ message_content_type(const struct message *msg)
 }
 
 static inline const char *
-message_body(const struct message *msg)
+message_event(const struct message *msg)
 {
 	return msg->data + msg->content_type_len;
+}
+
+static inline const char *
+message_event_id(const struct message *msg)
+{
+	return message_event(msg) + msg->event_len;
+}
+
+static inline const char *
+message_body(const struct message *msg)
+{
+	return message_event_id(msg) + msg->event_id_len;
 }
 
 #endif

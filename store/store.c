@@ -49,10 +49,11 @@ store_append(struct store *s, const struct channel_key *key, struct message *msg
 }
 
 enum store_answer
-store_next(struct store *s, const struct channel_key *key, const struct store_query *query,
-    struct store_result *result, store_fn *fn, void *arg, struct store_op **op)
+store_next(struct store *s, const struct channel_key *keys, unsigned n_keys,
+    const struct store_query *query, struct store_result *result, store_fn *fn, void *arg,
+    struct store_op **op)
 {
-	return s->ops->next(s, key, query, result, fn, arg, op);
+	return s->ops->next(s, keys, n_keys, query, result, fn, arg, op);
 }
 
 enum store_answer
@@ -60,6 +61,21 @@ store_drop(struct store *s, const struct channel_key *key, void *reply, struct s
     store_fn *fn, void *arg, struct store_op **op)
 {
 	return s->ops->drop(s, key, reply, result, fn, arg, op);
+}
+
+enum store_answer
+store_stats(struct store *s, struct store_stats *stats, struct store_result *result, store_fn *fn,
+    void *arg, struct store_op **op)
+{
+	return s->ops->stats(s, stats, result, fn, arg, op);
+}
+
+enum store_answer
+store_list(struct store *s, const struct store_selection *selection, struct store_cursor *cursor,
+    struct store_listed *listed, unsigned max, struct store_result *result, store_fn *fn, void *arg,
+    struct store_op **op)
+{
+	return s->ops->list(s, selection, cursor, listed, max, result, fn, arg, op);
 }
 
 void

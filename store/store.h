@@ -33,6 +33,12 @@ struct store_op;
 
 /* At most this many workers watch one channel. */
 #define STORE_WATCHES_MAX 64
+/* At most this many channels in one store_next(). */
+#define STORE_CHANNELS_MAX 255
+/* A start counted over several channels: more than this counts as this. */
+#define STORE_START_MAX 1000
+/* At most this many channels in one answer of store_list(). */
+#define STORE_LIST_MAX 256
 
 /* What a store keeps. 0 means no such bound, but for max_memory. */
 struct retention {
@@ -54,6 +60,7 @@ enum store_status {
 	STORE_NO_CHANNEL,
 	STORE_NOTHING_NEWER, /* next: and watched, where that was asked for */
 	STORE_CONFLICT,      /* next: the place is held by one who stays */
+	STORE_FULL,          /* next: the channel has max_subscribers */
 	STORE_TOO_LARGE,     /* append: larger than the whole store may be */
 	STORE_NO_ROOM,       /* append, create: no message is left to make room */
 };
@@ -61,6 +68,7 @@ enum store_status {
 /* Channel information (PROTOCOL, section 4). */
 struct store_info {
 	uint64_t messages;    /* stored, after the request */
+	uint64_t published;   /* ever, stored or not, after the request */
 	uint64_t subscribers; /* held, before the request */
 	int64_t requested_s;  /* since the last subscriber request; -1 never */
 	bool has_last;        /* last is the id of a message */
@@ -71,10 +79,17 @@ struct store_result {
 	enum store_status status;
 	struct store_info info; /* create, info, append, drop; where status is OK */
 	unsigned notes;         /* append, drop: workers that were told, who all answer reply */
-	struct message *msg;    /* next: counted, now the caller's; NULL for none */
-	struct msgid newest;    /* next: the store's newest id, where a waiter begins */
-	bool gap;       /* next: messages after the position were dropped, or may have been */
-	bool transient; /* next: the channel lives only by its waiters */
+
+	/* next */
+	unsigned which;      /* NO_CHANNEL, CONFLICT, FULL: the first key that it is so of */
+	unsigned n_more;     /* messages in query->more */
+	struct message *msg; /* counted, now the caller's; NULL for none */
+	struct msgid newest; /* the store's newest id, where a waiter begins */
+	uint64_t number;     /* one channel: its messages so far, where a waiter begins */
+	uint64_t lost;       /* how many messages the gap is; 0: that is not known */
+	bool gap;            /* messages before msg were dropped, or may have been */
+
+	unsigned n_listed; /* list */
 };
 
 typedef void store_fn(void *arg, enum store_answer answer, struct store_result *result);
@@ -92,8 +107,14 @@ struct store_watch {
 	 */
 	_Atomic uint32_t held;
 	_Atomic uint64_t left_ms; /* when the last one left */
+	/*
+	 * As it was when one last began to be held: the channel lives only by its waiters.
+	 * Written in the owner's calls, so that it may read it.
+	 */
+	bool transient;
 
 	/* The store's, under its lock. */
+	_Atomic uint64_t *total;       /* of held in the store; constant once someone was */
 	struct store_channel *channel; /* NULL: not watching */
 	struct store_watch *next;
 };
@@ -110,13 +131,84 @@ struct store_hold {
 	uint64_t ticket; /* names the waiter in its worker */
 };
 
-/* What a subscriber asks for. */
+/* Where one begins who has no position: counted over all its channels together. */
+enum store_start_from {
+	STORE_FROM_OLDEST,
+	STORE_FROM_NEWEST, /* only what comes */
+	STORE_FROM_NTH,    /* the nth oldest that is stored, from 1; if there is none: NEWEST */
+	STORE_FROM_LAST,   /* the nth newest that is stored, from 1; if there is none: OLDEST */
+};
+
+struct store_start {
+	enum store_start_from from;
+	uint32_t n; /* with several channels at most STORE_START_MAX */
+};
+
+/* What a subscriber asks for. All zero: the oldest message, and not to wait. */
 struct store_query {
-	bool has_after; /* else: the oldest message */
+	bool has_after; /* else start */
 	struct msgid after;
-	bool create;               /* make the channel, if the request would wait */
-	struct store_watch *watch; /* wait if nothing is newer; NULL: do not */
-	const struct store_hold *hold;
+	struct store_start start;
+
+	bool create; /* what is absent is as if it were empty, and made if one is held in it */
+	/*
+	 * To be held: a watch for each key. A poll is held where nothing is newer; a stream
+	 * also where a message is returned.
+	 */
+	struct store_watch *const *watches; /* NULL: it is not held */
+	bool stream;
+	uint32_t max_subscribers;      /* of each channel; 0: no bound */
+	const struct store_hold *hold; /* a place in each channel, in all or in none */
+
+	/*
+	 * It is held by watches since an earlier call, which answered joined as newest:
+	 * nothing is counted again, and what has been deleted since is passed over, for its
+	 * note is on the way. Messages that were not stored are missed by one who is held,
+	 * so they too make a gap.
+	 */
+	bool held;
+	struct msgid joined;
+	/* One channel, held: the number of its last message up to after. */
+	bool has_after_number;
+	uint64_t after_number;
+
+	/*
+	 * Room for the messages that follow the first, in the order of their ids and up to
+	 * the next gap; kept until the answer. more_bytes bounds the bodies of all, but the
+	 * first comes whatever its size. 0: none.
+	 */
+	struct message **more; /* counted, the caller's as result->msg is */
+	unsigned more_max;
+	size_t more_bytes;
+};
+
+/* A store as a whole. */
+struct store_stats {
+	uint64_t channels;
+	uint64_t published;   /* ever, in channels that are gone too */
+	uint64_t stored;      /* now */
+	uint64_t subscribers; /* held; one who is held in several channels counts in each */
+	uint64_t bytes;       /* as max_memory counts them */
+};
+
+/* One channel of a list. */
+struct store_listed {
+	struct channel_id *id; /* counted, the caller's */
+	uint64_t published, stored, subscribers;
+};
+
+/* How far a list has got. All zero at first; the store's but for done. */
+struct store_cursor {
+	uint64_t at;
+	bool done;
+};
+
+/* Which channels to list. */
+struct store_selection {
+	const struct channel_key *keys; /* these, where they exist; NULL: by prefix */
+	unsigned n_keys;                /* up to STORE_LIST_MAX */
+	const void *prefix;             /* those whose ids begin so */
+	size_t prefix_len;              /* 0: all */
 };
 
 /* A note from a store to a worker. The worker frees it with store_note_free(). */
@@ -140,10 +232,15 @@ struct store_ops {
 	enum store_answer (*append)(struct store *s, const struct channel_key *key,
 	    struct message *msg, unsigned flags, void *reply, struct store_result *result,
 	    store_fn *fn, void *arg, struct store_op **op);
-	enum store_answer (*next)(struct store *s, const struct channel_key *key,
+	enum store_answer (*next)(struct store *s, const struct channel_key *keys, unsigned n_keys,
 	    const struct store_query *query, struct store_result *result, store_fn *fn, void *arg,
 	    struct store_op **op);
 	enum store_answer (*drop)(struct store *s, const struct channel_key *key, void *reply,
+	    struct store_result *result, store_fn *fn, void *arg, struct store_op **op);
+	enum store_answer (*stats)(struct store *s, struct store_stats *stats,
+	    struct store_result *result, store_fn *fn, void *arg, struct store_op **op);
+	enum store_answer (*list)(struct store *s, const struct store_selection *selection,
+	    struct store_cursor *cursor, struct store_listed *listed, unsigned max,
 	    struct store_result *result, store_fn *fn, void *arg, struct store_op **op);
 	void (*unwatch)(struct store *s, struct store_watch *watch);
 	void (*release)(struct store *s, struct store_watch *watch, const struct store_hold *hold);
@@ -152,10 +249,23 @@ struct store_ops {
 	void (*close)(struct store *s);
 };
 
+/*
+ * Waiters in all channels together. A worker counts in one of these, so that workers
+ * which are as many do not take a cache line from each other at each poll.
+ */
+#define STORE_TOTALS 16
+
+struct store_total {
+	_Atomic uint64_t held;
+	const struct mailbox *worker; /* the first that counts here; NULL: none yet */
+	char apart[64 - sizeof(uint64_t) - sizeof(void *)];
+};
+
 /* What all stores begin with. */
 struct store {
 	const struct store_ops *ops;
 	unsigned index; /* in the relay's configuration */
+	struct store_total totals[STORE_TOTALS];
 };
 
 /*
@@ -189,17 +299,40 @@ enum store_answer store_append(struct store *s, const struct channel_key *key, s
     struct store_op **op) MUST_CHECK;
 
 /*
- * Finds the first message after a position, or waits: where nothing is newer and
- * query->watch is given, notes of all that follows go to its mailbox, from the same
- * critical section on, and watch->held counts one more. query, and hold in it, are
- * borrowed; watch is kept until store_unwatch().
+ * Finds the first message after a position in any of 1 to STORE_CHANNELS_MAX channels, or
+ * waits in all of them, in one critical section: where the caller begins to be held (see
+ * struct store_query), notes of all that follows go to its watches' mailbox, and each
+ * watch->held counts one more. Where it may not be, it is held in none, and no channel is
+ * made.
+ *
+ * A gap is said to the one who passes it: a message after the position, and before msg if
+ * there is one, was dropped or may have been.
+ *
+ * The keys are all different. They, query, and hold and watches in it are borrowed; each
+ * watch is kept until store_unwatch(). No note for it comes before the answer.
  */
-enum store_answer store_next(struct store *s, const struct channel_key *key,
+enum store_answer store_next(struct store *s, const struct channel_key *keys, unsigned n_keys,
     const struct store_query *query, struct store_result *result, store_fn *fn, void *arg,
     struct store_op **op) MUST_CHECK;
 
 /* Removes the channel with its messages; each worker with waiters there gets a note. */
 enum store_answer store_drop(struct store *s, const struct channel_key *key, void *reply,
+    struct store_result *result, store_fn *fn, void *arg, struct store_op **op) MUST_CHECK;
+
+/* Fills in *stats, which is kept until the answer. */
+enum store_answer store_stats(struct store *s, struct store_stats *stats,
+    struct store_result *result, store_fn *fn, void *arg, struct store_op **op) MUST_CHECK;
+
+/*
+ * Lists channels, up to max (at most STORE_LIST_MAX) and a slice of the store at a time:
+ * to be called again with the same selection and cursor until cursor->done, also after an
+ * answer without any. In no particular order; a channel that exists all the time is
+ * listed once, whatever comes and goes between the calls. What is over age and not yet
+ * swept counts as stored. The selection is borrowed; cursor and listed are kept until the
+ * answer.
+ */
+enum store_answer store_list(struct store *s, const struct store_selection *selection,
+    struct store_cursor *cursor, struct store_listed *listed, unsigned max,
     struct store_result *result, store_fn *fn, void *arg, struct store_op **op) MUST_CHECK;
 
 /* A waiter that store_next() counted is none any more. No lock, no call into the store. */
@@ -208,6 +341,7 @@ store_leave(struct store_watch *watch, uint64_t now_ms)
 {
 	atomic_store_explicit(&watch->left_ms, now_ms, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&watch->held, 1, memory_order_release);
+	atomic_fetch_sub_explicit(watch->total, 1, memory_order_relaxed);
 }
 
 /* No notes for this watch any more; those already posted still come. */

@@ -361,7 +361,10 @@ step_append(struct tape *tape)
 	char *body = calloc(1, body_len + 1);
 	uint64_t subscribers = sim_subscribers(c);
 
-	msg = message_new(typed ? "text/plain" : NULL, typed ? 10 : 0, body, body_len);
+	msg = message_new(&(struct message_parts){
+	    .content_type = {typed ? "text/plain" : NULL, typed ? 10 : 0},
+	    .body = {body, body_len},
+	});
 	free(body);
 	if (msg == NULL)
 		abort();
@@ -478,6 +481,7 @@ step_next(struct tape *tape)
 	struct sim_watch *watch = &sim.workers[w].watches[c];
 	struct sim_waiter *waiter = NULL;
 	struct channel_key key = key_of(c);
+	struct store_watch *watches[] = {&watch->watch};
 	struct store_hold hold = {
 	    .mode = more & 64 ? STORE_HOLD_LAST : STORE_HOLD_FIRST, .place = place};
 	struct store_query query = {.has_after = more & 8, .create = more & 16};
@@ -492,17 +496,19 @@ step_next(struct tape *tape)
 	if (query.has_after)
 		query.after = position(ch, kind, how >> 4);
 	if (waiter != NULL) {
-		query.watch = &watch->watch;
+		query.watches = watches;
 		hold.ticket = ++sim.tickets;
 		if (more & 128)
 			query.hold = &hold;
 	}
 
-	PROMISE(store_next(&sim.m->store, &key, &query, &result, NULL, NULL, NULL) == STORE_DONE,
+	PROMISE(store_next(&sim.m->store, &key, 1, &query, &result, NULL, NULL, NULL) == STORE_DONE,
 	    "next");
 	if (!ch->exists) {
-		if (!query.create || query.watch == NULL) {
-			PROMISE(result.status == STORE_NO_CHANNEL && result.msg == NULL,
+		if (!query.create || query.watches == NULL) {
+			PROMISE(result.msg == NULL &&
+				    result.status ==
+					(query.create ? STORE_NOTHING_NEWER : STORE_NO_CHANNEL),
 			    "next: status %d without a channel", result.status);
 			return;
 		}
@@ -551,8 +557,8 @@ step_next(struct tape *tape)
 		ch->places[place].worker = w;
 		ch->places[place].ticket = hold.ticket;
 	}
-	PROMISE(
-	    result.transient == (ch->maker == MADE_BY_GET), "next: transient %d", result.transient);
+	PROMISE(watch->watch.transient == (ch->maker == MADE_BY_GET), "next: transient %d",
+	    watch->watch.transient);
 	watch->attached = true;
 	*waiter = (struct sim_waiter){.held = true,
 	    .has_place = query.hold != NULL,
@@ -784,11 +790,11 @@ begin(struct tape *tape)
 	static const uint32_t mins[] = {0, 1, 2, 3}, maxs[] = {0, 1, 3, 5};
 	static const uint32_t ages_ms[] = {0, 1000, 5000, 60000},
 			      idles_ms[] = {0, 1000, 10000, 60000};
-	static const uint64_t memories[] = {1300, 8192, 65536, 1 << 20};
+	static const uint64_t memories[] = {1560, 8192, 65536, 1 << 20};
 	static const size_t sizes[] = {0, 10, 300, 3000, 60000};
 	unsigned a = tape_byte(tape), b = tape_byte(tape);
 
-	/* 1300: all channels and a small message, or one channel and a larger one. */
+	/* 1560: all channels and a small message, or one channel and a larger one. */
 	sim.keep = (struct retention){.min_messages = mins[a & 3],
 	    .max_messages = maxs[a >> 2 & 3],
 	    .age_ms = ages_ms[a >> 4 & 3],

@@ -14,10 +14,17 @@
 
 #include <cmocka.h>
 
+static struct message *
+new_message(const char *type, const void *body, size_t body_len)
+{
+	return message_new(&(struct message_parts){
+	    .content_type = {type, type == NULL ? 0 : strlen(type)}, .body = {body, body_len}});
+}
+
 static void
 test_a_message_keeps_its_bytes_whatever_they_are(void **state UNUSED)
 {
-	struct message *msg = message_new("text/plain", 10, "a\0b\r\n\xff", 6);
+	struct message *msg = new_message("text/plain", "a\0b\r\n\xff", 6);
 
 	assert_non_null(msg);
 	assert_true(msg->has_content_type);
@@ -31,7 +38,7 @@ test_a_message_keeps_its_bytes_whatever_they_are(void **state UNUSED)
 static void
 test_an_empty_content_type_is_not_an_absent_one(void **state UNUSED)
 {
-	struct message *empty = message_new("", 0, "x", 1), *absent = message_new(NULL, 0, "x", 1);
+	struct message *empty = new_message("", "x", 1), *absent = new_message(NULL, "x", 1);
 
 	assert_true(empty->has_content_type);
 	assert_int_equal(empty->content_type_len, 0);
@@ -44,7 +51,7 @@ test_an_empty_content_type_is_not_an_absent_one(void **state UNUSED)
 static void
 test_an_empty_body_is_a_message(void **state UNUSED)
 {
-	struct message *msg = message_new(NULL, 0, NULL, 0);
+	struct message *msg = new_message(NULL, NULL, 0);
 
 	assert_non_null(msg);
 	assert_int_equal(msg->body_len, 0);
@@ -65,7 +72,7 @@ static void
 test_a_message_lives_until_its_last_holder_in_any_thread(void **state UNUSED)
 {
 	struct channel_key key = channel_key("room", 4);
-	struct message *msg = message_new(NULL, 0, "x", 1);
+	struct message *msg = new_message(NULL, "x", 1);
 	struct channel_id *id = channel_id_new(&key);
 	pthread_t threads[3];
 

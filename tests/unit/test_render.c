@@ -27,6 +27,13 @@ static struct worker worker;
 static struct location any, either;
 static struct message *msg;
 
+static struct message *
+new_message(const char *type, const void *body, size_t body_len)
+{
+	return message_new(&(struct message_parts){
+	    .content_type = {type, type == NULL ? 0 : strlen(type)}, .body = {body, body_len}});
+}
+
 static void
 prepare(struct location *loc, size_t n, const char *const *origins)
 {
@@ -54,7 +61,7 @@ set_up(void **state UNUSED)
 	clock_set(1000, NOW);
 	prepare(&any, 1, all);
 	prepare(&either, 2, two);
-	msg = message_new("application/json", 16, "{\"a\": 1}\0\r\n", 11);
+	msg = new_message("application/json", "{\"a\": 1}\0\r\n", 11);
 	/* Older than the date of the answer. */
 	msg->id = (struct msgid){NOW - 37, 5};
 	return 0;
@@ -121,7 +128,7 @@ test_a_poll_is_answered_with_the_message_and_its_position(void **state UNUSED)
 static void
 test_the_content_type_is_the_publishers_unless_the_location_has_one(void **state UNUSED)
 {
-	struct message *none = message_new(NULL, 0, "x", 1), *empty = message_new("", 0, "x", 1);
+	struct message *none = new_message(NULL, "x", 1), *empty = new_message("", "x", 1);
 	struct render_variant variant = {.loc = &any, .cors_block = 1};
 	char type[] = "text/event-stream";
 	size_t len;
@@ -189,7 +196,8 @@ test_messages_of_any_size_with_the_longest_numbers_are_rendered(void **state UNU
 	memset(body, 'b', sizeof(body));
 	memset(type, 't', sizeof(type));
 	for (size_t size = 0; size <= sizeof(body); size = size * 3 + 1) {
-		struct message *large = message_new(type, sizeof(type), body, size);
+		struct message *large = message_new(&(struct message_parts){
+		    .content_type = {type, sizeof(type)}, .body = {body, size}});
 		struct render_variant variant = {
 		    .loc = &either, .cors_block = 1, .gap = true, .http10 = true, .second = NOW};
 		struct bytes *b;
@@ -240,7 +248,7 @@ test_equal_variants_share_one_rendering(void **state UNUSED)
 static void
 test_another_message_is_never_answered_out_of_the_cache(void **state UNUSED)
 {
-	struct message *other = message_new(NULL, 0, "other", 5);
+	struct message *other = new_message(NULL, "other", 5);
 	struct render_cache cache = {.msg = NULL};
 	struct render_variant v = {.loc = &any, .cors_block = 1, .second = NOW};
 	struct bytes *b;

@@ -38,6 +38,9 @@ static struct {
 	struct worker workers[WORKERS];
 } t;
 
+/* The watches of a query for one channel. */
+#define ONE(watch) ((struct store_watch *[]){watch})
+
 /* A bound that no test reaches unless it means to. */
 #define ROOMY (64 * 1024 * 1024)
 
@@ -131,6 +134,13 @@ never(UNUSED void *arg, UNUSED enum store_answer answer, UNUSED struct store_res
 	abort();
 }
 
+static struct message *
+new_message(const char *type, const void *body, size_t body_len)
+{
+	return message_new(&(struct message_parts){
+	    .content_type = {type, type == NULL ? 0 : strlen(type)}, .body = {body, body_len}});
+}
+
 struct posted {
 	enum store_status status;
 	struct msgid id;
@@ -141,7 +151,7 @@ struct posted {
 static struct posted
 append_bytes(const char *channel, const void *body, size_t len, unsigned flags, void *reply)
 {
-	struct message *msg = message_new("text/plain", 10, body, len);
+	struct message *msg = new_message("text/plain", body, len);
 	struct channel_key k = key(channel);
 	struct store_result result;
 	struct posted posted;
@@ -182,7 +192,7 @@ next(const char *channel, const struct store_query *query)
 	struct store_result result;
 
 	memset(&result, 0xee, sizeof(result));
-	assert_int_equal(store_next(t.store, &k, query, &result, never, NULL, NULL), STORE_DONE);
+	assert_int_equal(store_next(t.store, &k, 1, query, &result, never, NULL, NULL), STORE_DONE);
 	if (result.status != STORE_OK)
 		assert_null(result.msg);
 	else
@@ -305,7 +315,7 @@ wait_in(const char *channel, struct store_watch *watch)
 {
 	struct store_result result = next(channel,
 	    &(struct store_query){
-		.has_after = true, .after = {INT64_MAX, 0}, .create = true, .watch = watch});
+		.has_after = true, .after = {INT64_MAX, 0}, .create = true, .watches = ONE(watch)});
 
 	assert_int_equal(result.status, STORE_NOTHING_NEWER);
 	return result.newest;
@@ -421,7 +431,7 @@ ids_over_a_restart(void *arg)
 
 	/* In the real time of this thread. */
 	for (int i = 0; i < 2; i++) {
-		struct message *msg = message_new(NULL, 0, "x", 1);
+		struct message *msg = new_message(NULL, "x", 1);
 		struct channel_key k = key("a");
 		struct store_result result;
 		struct store *s;
@@ -515,7 +525,7 @@ test_a_message_comes_as_it_was_given(void **state UNUSED)
 static void
 test_ids_of_channels_are_bytes(void **state UNUSED)
 {
-	struct message *msg = message_new(NULL, 0, "x", 1);
+	struct message *msg = new_message(NULL, "x", 1);
 	struct channel_key odd = channel_key("a\0b/", 4), other = channel_key("a\0c/", 4);
 	struct store_result result;
 
@@ -897,7 +907,8 @@ test_all_ways_to_lose_messages_and_channels_give_their_memory_back(void **state 
 		post("put", "x");
 		post_foregone("foregone", "x");
 		wait_in("got", &watch);
-		next("got", &(struct store_query){.create = true, .watch = &watch, .hold = &hold});
+		next("got",
+		    &(struct store_query){.create = true, .watches = ONE(&watch), .hold = &hold});
 		stop_waiting(&watch);
 		stop_waiting(&watch);
 		store_unwatch(t.store, &watch);
@@ -1080,8 +1091,8 @@ test_a_position_in_the_future_waits_and_has_no_gap(void **state UNUSED)
 	open_store((struct retention){.max_messages = 1});
 	post("a", "1");
 	id = post("a", "2");
-	result =
-	    next("a", &(struct store_query){.has_after = true, .after = future, .watch = &watch});
+	result = next(
+	    "a", &(struct store_query){.has_after = true, .after = future, .watches = ONE(&watch)});
 	assert_int_equal(result.status, STORE_NOTHING_NEWER);
 	assert_false(result.gap);
 	/* It begins to wait at the newest id, so that the next message is above it. */
@@ -1188,7 +1199,7 @@ test_a_request_that_is_answered_at_once_is_not_held(void **state UNUSED)
 	struct store_watch watch = watch_of(0);
 
 	post("a", "1");
-	assert_message(next("a", &(struct store_query){.watch = &watch}), "1");
+	assert_message(next("a", &(struct store_query){.watches = ONE(&watch)}), "1");
 	assert_int_equal(watch.held, 0);
 	assert_null(watch.channel);
 	assert_int_equal(info("a").info.subscribers, 0);
@@ -1350,12 +1361,12 @@ test_a_channel_made_by_get_goes_with_its_last_waiter(void **state UNUSED)
 {
 	struct store_watch one = watch_of(0), two = watch_of(1);
 	struct store_result result =
-	    next("a", &(struct store_query){.create = true, .watch = &one});
+	    next("a", &(struct store_query){.create = true, .watches = ONE(&one)});
 
 	assert_int_equal(result.status, STORE_NOTHING_NEWER);
-	assert_true(result.transient);
-	result = next("a", &(struct store_query){.create = true, .watch = &two});
-	assert_true(result.transient);
+	assert_true(one.transient);
+	(void)next("a", &(struct store_query){.create = true, .watches = ONE(&two)});
+	assert_true(two.transient);
 	stop_waiting(&one);
 	store_unwatch(t.store, &one);
 	assert_true(exists("a"));
@@ -1401,16 +1412,17 @@ test_a_get_makes_no_channel_unless_it_may(void **state UNUSED)
 	struct store_watch watch = watch_of(0);
 
 	assert_int_equal(
-	    next("a", &(struct store_query){.watch = &watch}).status, STORE_NO_CHANNEL);
+	    next("a", &(struct store_query){.watches = ONE(&watch)}).status, STORE_NO_CHANNEL);
 	assert_false(exists("a"));
 	assert_int_equal(watch.held, 0);
 }
 
-/* create: "make the channel, if the request would wait". */
+/* create: "what is absent is as if it were empty, and made if one is held in it". */
 static void
 test_a_get_that_does_not_wait_makes_no_channel(void **state UNUSED)
 {
-	assert_int_equal(next("a", &(struct store_query){.create = true}).status, STORE_NO_CHANNEL);
+	assert_int_equal(
+	    next("a", &(struct store_query){.create = true}).status, STORE_NOTHING_NEWER);
 	assert_false(exists("a"));
 }
 
@@ -1589,7 +1601,7 @@ take_place(const char *channel, struct store_watch *watch, enum store_hold_mode 
 	return next(channel, &(struct store_query){.has_after = true,
 				 .after = {t.wall_s + 1000000, 0},
 				 .create = true,
-				 .watch = watch,
+				 .watches = ONE(watch),
 				 .hold = &hold});
 }
 
@@ -1692,7 +1704,7 @@ test_a_request_that_is_answered_at_once_conflicts_with_nobody(void **state UNUSE
 
 	take_place("a", &one, STORE_HOLD_FIRST, 0, 1);
 	post("a", "x");
-	assert_message(next("a", &(struct store_query){.watch = &two, .hold = &hold}), "x");
+	assert_message(next("a", &(struct store_query){.watches = ONE(&two), .hold = &hold}), "x");
 	for (size_t i = 0; i < notes_of(0); i++)
 		assert_int_not_equal(note(0, i)->note.kind, NOTE_DISPLACED);
 	give_place(&one, 0, 1);
@@ -1736,7 +1748,7 @@ append_many(void *arg)
 
 	for (unsigned i = 0; i < APPENDS; i++) {
 		struct channel_key k = key(channel_names[(i * 7 + a->number) % CHANNELS]);
-		struct message *msg = message_new(NULL, 0, "x", 1);
+		struct message *msg = new_message(NULL, "x", 1);
 		struct store_result result;
 
 		/* Each thread's clock is its own, and steps now and then. */
@@ -1822,7 +1834,7 @@ append_one_each_round(UNUSED void *arg)
 {
 	for (int i = 0; i < ROUNDS; i++) {
 		struct channel_key k = key("a");
-		struct message *msg = message_new(NULL, 0, "x", 1);
+		struct message *msg = new_message(NULL, "x", 1);
 		struct store_result result;
 
 		pthread_barrier_wait(&race.begin);
@@ -1855,7 +1867,8 @@ test_a_message_that_comes_while_one_begins_to_wait_is_read_or_told_never_neither
 	assert_int_equal(pthread_create(&thread, NULL, append_one_each_round, NULL), 0);
 	for (int i = 0; i < ROUNDS; i++) {
 		struct store_watch watch = watch_of(0);
-		struct store_query query = {.has_after = true, .after = last, .watch = &watch};
+		struct store_query query = {
+		    .has_after = true, .after = last, .watches = ONE(&watch)};
 		struct store_result result;
 		struct channel_key k = key("a");
 		size_t before = notes_of(0), after;
@@ -1864,7 +1877,7 @@ test_a_message_that_comes_while_one_begins_to_wait_is_read_or_told_never_neither
 		pthread_barrier_wait(&race.begin);
 		for (volatile int spin = 0; spin < i % 89 * 20; spin++)
 			;
-		if (store_next(t.store, &k, &query, &result, never, NULL, NULL) != STORE_DONE)
+		if (store_next(t.store, &k, 1, &query, &result, never, NULL, NULL) != STORE_DONE)
 			abort();
 		pthread_barrier_wait(&race.end);
 		after = notes_of(0);
@@ -1926,7 +1939,7 @@ visit(void *arg)
 		query = (struct store_query){.has_after = x >> 10 & 1,
 		    .after = {1763690000, x >> 11 & 63},
 		    .create = true,
-		    .watch = &watches[c],
+		    .watches = ONE(&watches[c]),
 		    .hold = x >> 12 & 1 ? &hold : NULL};
 		clock_set(1000 + (uint64_t)i, 1763690000 + (int64_t)(x % 3));
 		switch (x >> 20 & 7) {
@@ -1941,21 +1954,21 @@ visit(void *arg)
 			break;
 		case 3:
 		case 4:
-			msg = message_new(NULL, 0, block, x % 2000);
+			msg = new_message(NULL, block, x % 2000);
 			(void)!store_append(
 			    t.store, &k, msg, x >> 13 & 3, NULL, &result, never, NULL, NULL);
 			message_unref(msg);
 			break;
 		case 5:
 		case 6:
-			if (store_next(t.store, &k, &query, &result, never, NULL, NULL) !=
+			if (store_next(t.store, &k, 1, &query, &result, never, NULL, NULL) !=
 			    STORE_DONE)
 				abort();
 			message_unref(result.msg);
 			if (result.status == STORE_NOTHING_NEWER) {
 				if (x >> 14 & 1)
 					(void)!store_append(t.store, &k,
-					    msg = message_new(NULL, 0, "y", 1), STORE_APPEND_KEEP,
+					    msg = new_message(NULL, "y", 1), STORE_APPEND_KEEP,
 					    NULL, &result, never, NULL, NULL),
 					    message_unref(msg);
 				store_leave(&watches[c], clock_ms());
