@@ -1384,7 +1384,8 @@ static const struct key keys[] = {
 	.nullable = true, .secret = true, .check = check_passthrough),
     LOCATION(
 	"passthrough_linger", OF_SUBSCRIBER, kind_linger, passthrough_linger_ms, .initial = "0"),
-    LOCATION("timeout", OF_SUBSCRIBER, kind_time, timeout_ms, .initial = "55", .max = TIME_MAX_MS),
+    LOCATION("timeout", OF_SUBSCRIBER, kind_time, timeout_ms[TRANSPORT_LONGPOLL], .initial = "55",
+	.max = TIME_MAX_MS),
     LOCATION("timeout_status", OF_SUBSCRIBER, kind_word, timeout_status, .initial = "304",
 	.words = timeout_status_words),
     LOCATION("content_type", OF_SUBSCRIBER, kind_text, content_type, .initial = "null",

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "relay/config.h"
+#include "relay/template.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,51 +27,99 @@
  * Therefore a pattern must not switch to UTF-8 either, "(*UTF)", or matching a path
  * that is none would fail.
  */
-#define PATTERN_OPTIONS                                                                \
-	(PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_UTF | \
-	    PCRE2_NEVER_UCP)
+#define PATTERN_OPTIONS (PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_UTF | PCRE2_NEVER_UCP)
+#define WHOLE_PATH      (PCRE2_ANCHORED | PCRE2_ENDANCHORED)
+
+/*
+ * Pieces of one request, repeated and empty ones included, each of which is held against
+ * the ids before it: more than a request of LOCATION_CHANNELS_MAX ids has reason to send.
+ */
+#define PIECES_MAX 1024
 
 static int
-pattern_compile(struct location *loc, char *error, size_t error_size)
+compile(const char *text, uint32_t options, pcre2_code **pattern, pcre2_match_context **limits,
+    char *error, size_t error_size)
 {
 	PCRE2_SIZE offset;
 	unsigned char reason[120];
-	uint32_t groups;
 	int code;
 
-	loc->pattern = pcre2_compile(
-	    (PCRE2_SPTR)loc->url, strlen(loc->url), PATTERN_OPTIONS, &code, &offset, NULL);
-	if (loc->pattern == NULL) {
+	*pattern = pcre2_compile(
+	    (PCRE2_SPTR)text, strlen(text), PATTERN_OPTIONS | options, &code, &offset, NULL);
+	if (*pattern == NULL) {
 		pcre2_get_error_message(code, reason, sizeof(reason));
 		snprintf(error, error_size, "is no regular expression: %s (behind byte %zu)",
 		    (char *)reason, (size_t)offset);
 		return -1;
 	}
-	pcre2_pattern_info(loc->pattern, PCRE2_INFO_CAPTURECOUNT, &groups);
-	if (groups != 1) {
-		snprintf(error, error_size,
-		    "must have exactly one group, which is the channel id, not %u%s", groups,
-		    groups > 1 ? "; others are written (?:...)" : "");
-		return -1;
-	}
-	loc->match_limits = pcre2_match_context_create(NULL);
-	if (loc->match_limits == NULL) {
+	*limits = pcre2_match_context_create(NULL);
+	if (*limits == NULL) {
 		snprintf(error, error_size, "%s", strerror(ENOMEM));
 		return -1;
 	}
-	pcre2_set_match_limit(loc->match_limits, MATCH_STEPS_MAX);
-	pcre2_set_heap_limit(loc->match_limits, MATCH_HEAP_MAX_KIB);
+	pcre2_set_match_limit(*limits, MATCH_STEPS_MAX);
+	pcre2_set_heap_limit(*limits, MATCH_HEAP_MAX_KIB);
 	/* Where there is no compiler for this machine, or it may not make executable
 	 * pages, pcre2_match() interprets the pattern instead. */
-	(void)pcre2_jit_compile(loc->pattern, PCRE2_JIT_COMPLETE);
+	(void)pcre2_jit_compile(*pattern, PCRE2_JIT_COMPLETE);
 	return 0;
+}
+
+static uint32_t
+group_count(const struct location *loc)
+{
+	uint32_t groups;
+
+	pcre2_pattern_info(loc->pattern, PCRE2_INFO_CAPTURECOUNT, &groups);
+	return groups;
+}
+
+static int
+check_groups(const struct location *loc, char *error, size_t error_size)
+{
+	uint32_t groups = group_count(loc);
+
+	if (loc->channel_argument != NULL && groups > 0)
+		snprintf(error, error_size,
+		    "must have no group, for channel_argument says where the channel ids are; "
+		    "others are written (?:...)");
+	else if (loc->channel_argument != NULL)
+		return 0;
+	else if (loc->type == LOCATION_PUBLISHER && groups != 1)
+		snprintf(error, error_size,
+		    "must have exactly one group, which is the channel id, not %u%s", groups,
+		    groups > 1 ? "; others are written (?:...)" : "");
+	else if (groups == 0)
+		snprintf(error, error_size,
+		    "must have a group, which is the channel id; or say channel_argument");
+	else if (groups > LOCATION_CHANNELS_MAX)
+		snprintf(error, error_size, "has %u groups, each a channel id; at most %d may be",
+		    groups, LOCATION_CHANNELS_MAX);
+	else
+		return 0;
+	return -1;
+}
+
+int
+padding_prepare(struct padding *padding, char *error, size_t error_size)
+{
+	return compile(
+	    padding->user_agent, 0, &padding->pattern, &padding->match_limits, error, error_size);
 }
 
 int
 location_prepare(struct location *loc, char *error, size_t error_size)
 {
+	if (loc->type == LOCATION_PUBLISHER)
+		loc->max_channels = 1;
+	else if (loc->type == LOCATION_STATISTICS || loc->max_channels == 0)
+		loc->max_channels = LOCATION_CHANNELS_MAX;
+	if (loc->stream_separator != NULL)
+		loc->stream_separator_len = strlen(loc->stream_separator);
 	if (loc->url != NULL) {
-		if (pattern_compile(loc, error, error_size) < 0)
+		if (compile(loc->url, WHOLE_PATH, &loc->pattern, &loc->match_limits, error,
+			error_size) < 0 ||
+		    check_groups(loc, error, error_size) < 0)
 			return -1;
 	} else {
 		loc->prefix_len = strlen(loc->prefix);
@@ -95,14 +144,29 @@ location_reset(struct location *loc)
 	free(loc->passthrough);
 	free(loc->content_type);
 	free(loc->allow);
+	free(loc->channel_argument);
+	free(loc->ping_message);
+	template_free(loc->message_template);
+	free(loc->event);
+	for (size_t i = 0; i < loc->n_padding; i++) {
+		pcre2_code_free(loc->padding[i].pattern);
+		pcre2_match_context_free(loc->padding[i].match_limits);
+		free(loc->padding[i].user_agent);
+	}
+	free(loc->padding);
+	free(loc->stream_separator);
+	free(loc->header_template);
+	free(loc->footer_template);
+	free(loc->heartbeat_in);
+	free(loc->heartbeat_out);
 	memset(loc, 0, sizeof(*loc));
 }
 
 struct pcre2_real_match_data_8 *
 location_match_new(void)
 {
-	/* The whole and the one group. */
-	return pcre2_match_data_create(2, NULL);
+	/* The whole and the groups. */
+	return pcre2_match_data_create(1 + LOCATION_CHANNELS_MAX, NULL);
 }
 
 void
@@ -111,13 +175,15 @@ location_match_free(struct pcre2_real_match_data_8 *match_data)
 	pcre2_match_data_free(match_data);
 }
 
-/* The answer of PCRE2 with the group's bytes in *id; true if there are any. */
+/*
+ * Whether a path matches url. Its groups are then in match_data, the first *groups of
+ * them: those behind took no part.
+ */
 static bool
 match_url(struct location *loc, pcre2_match_data *match_data, const char *path, size_t path_len,
-    const char **id, size_t *id_len)
+    unsigned *groups)
 {
 	unsigned char reason[120];
-	PCRE2_SIZE *ovector;
 	int rc;
 
 	rc = pcre2_match(
@@ -136,24 +202,15 @@ match_url(struct location *loc, pcre2_match_data *match_data, const char *path, 
 		}
 		return false;
 	}
-	ovector = pcre2_get_ovector_pointer(match_data);
-	/* rc is 1 where the group took no part: "/a|/b/(.+)" on "/a". */
-	if (rc < 2 || ovector[2] == PCRE2_UNSET || ovector[3] <= ovector[2])
-		return false;
-	*id = path + ovector[2];
-	*id_len = ovector[3] - ovector[2];
+	/* rc is 1 where no group took part: "/a|/b/(.+)" on "/a". */
+	*groups = (unsigned)rc - 1;
 	return true;
 }
 
 static bool
-match_prefix(
-    const struct location *loc, const char *path, size_t path_len, const char **id, size_t *id_len)
+match_prefix(const struct location *loc, const char *path, size_t path_len)
 {
-	if (path_len <= loc->prefix_len || memcmp(path, loc->prefix, loc->prefix_len) != 0)
-		return false;
-	*id = path + loc->prefix_len;
-	*id_len = path_len - loc->prefix_len;
-	return true;
+	return path_len >= loc->prefix_len && memcmp(path, loc->prefix, loc->prefix_len) == 0;
 }
 
 static int
@@ -204,30 +261,171 @@ percent_decode(const char *in, size_t len, unsigned char *out)
 	return decode(in, len, out, len);
 }
 
+size_t
+location_ids_room(const struct config *config)
+{
+	const size_t target = config->limits.target_size;
+	size_t room = target;
+
+	/* Ids that lie one behind the other in the target are not longer than it, but groups
+	 * may be nested, or look ahead. */
+	for (size_t i = 0; i < config->n_locations; i++)
+		if (config->locations[i].pattern != NULL &&
+		    group_count(&config->locations[i]) * target > room)
+			room = group_count(&config->locations[i]) * target;
+	return room;
+}
+
+/* Where the ids of one request are gathered. */
+struct gatherer {
+	const struct location *loc;
+	size_t id_max;
+	struct location_ids *ids;
+	size_t used; /* of ids->buf */
+	unsigned pieces;
+};
+
+static bool
+is_known(const struct location_ids *ids, const unsigned char *bytes, size_t len)
+{
+	for (unsigned i = 0; i < ids->n; i++)
+		if (ids->ids[i].len == len && memcmp(ids->ids[i].bytes, bytes, len) == 0)
+			return true;
+	return false;
+}
+
+static enum location_answer
+gather_id(struct gatherer *g, const char *raw, size_t raw_len)
+{
+	struct location_ids *ids = g->ids;
+	unsigned char *bytes = ids->buf + g->used;
+	ptrdiff_t len;
+
+	if (++g->pieces > PIECES_MAX)
+		return LOCATION_TOO_MANY;
+	len = decode(raw, raw_len, bytes, g->id_max);
+	if (len == DECODE_BAD)
+		return LOCATION_BAD_ENCODING;
+	if (len == DECODE_TOO_LONG)
+		return LOCATION_ID_TOO_LONG;
+	if (is_known(ids, bytes, (size_t)len))
+		return LOCATION_FOUND;
+	if (ids->n == g->loc->max_channels)
+		return LOCATION_TOO_MANY;
+	ids->ids[ids->n].bytes = bytes;
+	ids->ids[ids->n].len = (size_t)len;
+	ids->n++;
+	g->used += (size_t)len;
+	return LOCATION_FOUND;
+}
+
+/* The ids of a group, of the rest behind a prefix, or of a parameter; it may be empty. */
+static enum location_answer
+gather(struct gatherer *g, const char *raw, size_t raw_len)
+{
+	enum location_answer answer = LOCATION_FOUND;
+	const char *end = raw + raw_len, *cut;
+
+	if (g->loc->split == 0)
+		return raw_len > 0 ? gather_id(g, raw, raw_len) : LOCATION_FOUND;
+	/* Before it is decoded: "%2C" stays part of an id. */
+	for (; answer == LOCATION_FOUND && raw < end; raw = cut < end ? cut + 1 : end) {
+		cut = memchr(raw, g->loc->split, (size_t)(end - raw));
+		if (cut == NULL)
+			cut = end;
+		if (cut > raw)
+			answer = gather_id(g, raw, (size_t)(cut - raw));
+	}
+	return answer;
+}
+
+static enum location_answer
+gather_groups(struct gatherer *g, pcre2_match_data *match_data, const char *path, unsigned groups)
+{
+	const PCRE2_SIZE *ovector = pcre2_get_ovector_pointer(match_data);
+	enum location_answer answer = LOCATION_FOUND;
+
+	for (unsigned i = 1; answer == LOCATION_FOUND && i <= groups; i++) {
+		PCRE2_SIZE from = ovector[2 * i], to = ovector[2 * i + 1];
+
+		/* \K in a look-ahead can put the end before the start. */
+		if (from != PCRE2_UNSET && to > from)
+			answer = gather(g, path + from, to - from);
+	}
+	return answer;
+}
+
+static enum location_answer
+gather_query(struct gatherer *g, const char *query, size_t query_len)
+{
+	const size_t name_len = strlen(g->loc->channel_argument);
+	const char *end, *next;
+	enum location_answer answer = LOCATION_FOUND;
+
+	if (query == NULL)
+		query = "";
+	end = query + query_len;
+	for (; answer == LOCATION_FOUND && query < end; query = next < end ? next + 1 : end) {
+		next = memchr(query, '&', (size_t)(end - query));
+		if (next == NULL)
+			next = end;
+		if ((size_t)(next - query) > name_len && query[name_len] == '=' &&
+		    memcmp(query, g->loc->channel_argument, name_len) == 0)
+			answer =
+			    gather(g, query + name_len + 1, (size_t)(next - query) - name_len - 1);
+	}
+	if (answer == LOCATION_FOUND && g->ids->n == 0 && g->loc->type != LOCATION_STATISTICS)
+		return LOCATION_NO_ID;
+	return answer;
+}
+
 enum location_answer
 location_match(const struct config *config, struct pcre2_real_match_data_8 *match_data,
-    const char *path, size_t path_len, const struct location **loc, unsigned char *id_buf,
-    size_t *id_len)
+    const char *path, size_t path_len, const char *query, size_t query_len,
+    const struct location **loc, struct location_ids *ids)
 {
+	ids->n = 0;
 	for (size_t i = 0; i < config->n_locations; i++) {
 		struct location *l = &config->locations[i];
-		const char *raw = NULL;
-		size_t raw_len = 0;
-		ptrdiff_t len;
+		struct gatherer g = {.loc = l, .id_max = config->limits.id_length, .ids = ids};
+		enum location_answer answer;
+		unsigned groups = 0;
 
-		if (l->pattern != NULL ? !match_url(l, match_data, path, path_len, &raw, &raw_len)
-				       : !match_prefix(l, path, path_len, &raw, &raw_len))
+		if (l->pattern != NULL ? !match_url(l, match_data, path, path_len, &groups)
+				       : !match_prefix(l, path, path_len))
+			continue;
+		if (l->channel_argument != NULL) {
+			if (l->pattern == NULL && path_len != l->prefix_len)
+				continue;
+			answer = gather_query(&g, query, query_len);
+		} else if (l->pattern != NULL) {
+			answer = gather_groups(&g, match_data, path, groups);
+		} else {
+			answer = gather(&g, path + l->prefix_len, path_len - l->prefix_len);
+		}
+		if (answer == LOCATION_FOUND && ids->n == 0 && l->type != LOCATION_STATISTICS)
 			continue;
 		*loc = l;
-		len = decode(raw, raw_len, id_buf, config->limits.id_length);
-		if (len == DECODE_BAD)
-			return LOCATION_BAD_ENCODING;
-		if (len == DECODE_TOO_LONG)
-			return LOCATION_ID_TOO_LONG;
-		*id_len = (size_t)len;
-		return LOCATION_FOUND;
+		return answer;
 	}
 	return LOCATION_NONE;
+}
+
+const struct padding *
+location_padding(const struct location *loc, struct pcre2_real_match_data_8 *match_data,
+    const char *user_agent, size_t len)
+{
+	if (user_agent == NULL)
+		return NULL;
+	for (size_t i = 0; i < loc->n_padding; i++) {
+		const struct padding *p = &loc->padding[i];
+
+		/* A pattern that is given up pads nobody. */
+		if (pcre2_match(p->pattern, (PCRE2_SPTR)user_agent, len, 0, 0, match_data,
+			p->match_limits) >= 0)
+			return p;
+	}
+	return NULL;
 }
 
 /* Clears the bits behind the prefix; true if there were none. */

@@ -186,13 +186,14 @@ ask_store(struct publication *pub, struct request *req, const struct route *rout
 
 	switch (pub->method) {
 	case METHOD_GET:
-		return store_info(route->store, &route->key, result, on_store, pub, &pub->pending);
+		return store_info(
+		    route->store, &route->keys[0], result, on_store, pub, &pub->pending);
 	case METHOD_PUT:
 		return store_create(
-		    route->store, &route->key, result, on_store, pub, &pub->pending);
+		    route->store, &route->keys[0], result, on_store, pub, &pub->pending);
 	case METHOD_DELETE:
 		return store_drop(
-		    route->store, &route->key, pub, result, on_store, pub, &pub->pending);
+		    route->store, &route->keys[0], pub, result, on_store, pub, &pub->pending);
 	default:
 		break;
 	}
@@ -211,8 +212,8 @@ ask_store(struct publication *pub, struct request *req, const struct route *rout
 		flags |= STORE_APPEND_CREATE;
 	if (route->loc->store_messages)
 		flags |= STORE_APPEND_KEEP;
-	return store_append(
-	    route->store, &route->key, pub->msg, flags, pub, result, on_store, pub, &pub->pending);
+	return store_append(route->store, &route->keys[0], pub->msg, flags, pub, result, on_store,
+	    pub, &pub->pending);
 }
 
 void

@@ -73,16 +73,16 @@ static struct verdict
 find_route(struct conn *conn, const struct request *req, struct route *route)
 {
 	struct worker *w = conn->worker;
-	struct slice path = request_path(req), origin = request_header(req, HEADER_ORIGIN);
+	struct slice path = request_path(req), query = request_query(req);
+	struct slice origin = request_header(req, HEADER_ORIGIN);
 	enum location_answer answer;
-	size_t id_len = 0;
 	bool allowed;
 
 	*route = (struct route){.loc = NULL};
 	if (path.len == 1 && path.p[0] == '*' && request_method(req) == METHOD_OPTIONS)
 		return (struct verdict){200, "", publisher_methods_cors};
 	answer = location_match(
-	    w->config, w->match_data, path.p, path.len, &route->loc, w->id_buf, &id_len);
+	    w->config, w->match_data, path.p, path.len, query.p, query.len, &route->loc, &w->ids);
 	if (answer == LOCATION_NONE) {
 		route->loc = NULL;
 		return (struct verdict){404, "no location has this path", NULL};
@@ -90,12 +90,23 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 	route->cors_block = cors_match(&route->loc->cors, origin.p, origin.len, &allowed);
 	if (!allowed)
 		relay_foreign_origin(w->relay, route->loc, origin.p, origin.len);
+	if (answer == LOCATION_NO_ID)
+		return (struct verdict){
+		    400, "the query names no channel (see `channel_argument`)", NULL};
+	if (answer == LOCATION_TOO_MANY)
+		return (struct verdict){403,
+		    route->loc->type == LOCATION_PUBLISHER ? "more than one channel id"
+							   : "more than max_channels ids",
+		    NULL};
 	if (answer == LOCATION_BAD_ENCODING)
 		return (struct verdict){400, "the channel id is badly percent-encoded", NULL};
 	if (answer == LOCATION_ID_TOO_LONG)
 		return (struct verdict){400, "the channel id is over limits.id_length", NULL};
 	route->store = w->relay->stores[route->loc->store];
-	route->key = channel_key(w->id_buf, id_len);
+	for (unsigned i = 0; i < w->ids.n; i++)
+		w->keys[i] = channel_key(w->ids.ids[i].bytes, w->ids.ids[i].len);
+	route->keys = w->keys;
+	route->n_keys = w->ids.n;
 	if (route->loc->type == LOCATION_PUBLISHER)
 		return check_publisher(conn, req, route->loc, allowed);
 	return check_subscriber(req);

@@ -22,7 +22,8 @@ struct store;
 struct route {
 	const struct location *loc; /* NULL: outside of all */
 	struct store *store;
-	struct channel_key key; /* into the worker's id_buf */
+	const struct channel_key *keys; /* the worker's; they point into its ids.buf */
+	unsigned n_keys;                /* one for a publisher */
 	unsigned cors_block;
 };
 

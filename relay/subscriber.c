@@ -278,8 +278,9 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 		return;
 	}
 	conn_set_state(conn, CONN_WAITING);
-	if (loc->timeout_ms > 0)
-		wheel_set(conn->worker->wheel, &conn->timer, jittered(loc->timeout_ms));
+	if (loc->timeout_ms[TRANSPORT_LONGPOLL] > 0)
+		wheel_set(conn->worker->wheel, &conn->timer,
+		    jittered(loc->timeout_ms[TRANSPORT_LONGPOLL]));
 	else
 		wheel_clear(&conn->timer);
 	if (loc->passthrough != NULL)
@@ -330,7 +331,7 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 		return;
 	}
 	sub->has_asked = asked == ASKED_POSITION;
-	sub->channel = channel_use(w, route->store, &route->key);
+	sub->channel = channel_use(w, route->store, &route->keys[0]);
 	if (sub->channel == NULL) {
 		subscriber_refuse(sub, 503, "out of memory");
 		return;
@@ -349,8 +350,8 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 	    .watches = sub->may_wait ? watches : NULL,
 	    .hold = loc->concurrency == CONCURRENCY_BROADCAST ? NULL : &hold,
 	};
-	answer =
-	    store_next(route->store, &route->key, 1, &query, &result, on_next, sub, &sub->pending);
+	answer = store_next(
+	    route->store, &route->keys[0], 1, &query, &result, on_next, sub, &sub->pending);
 	if (answer == STORE_PENDING) {
 		conn_set_state(conn, CONN_ANSWERING);
 		wheel_clear(&conn->timer);

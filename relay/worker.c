@@ -300,7 +300,7 @@ worker_new(struct relay *relay, unsigned index)
 	    (w->scratch = request_new(&w->request_limits)) == NULL ||
 	    (w->read_buf = malloc(WORKER_READ_SIZE)) == NULL ||
 	    (w->text_buf = malloc(w->text_size)) == NULL ||
-	    (w->id_buf = malloc(LOCATION_ID_MAX)) == NULL ||
+	    (w->ids.buf = malloc(location_ids_room(config))) == NULL ||
 	    (w->resume_event = event_new(w->base, -1, 0, on_resume, w)) == NULL ||
 	    (w->reap_event = event_new(w->base, -1, 0, on_reap, w)) == NULL ||
 	    (w->second_event = evtimer_new(w->base, on_second, w)) == NULL ||
@@ -356,7 +356,7 @@ worker_free(struct worker *w)
 	free(w->head_lines);
 	free(w->read_buf);
 	free(w->text_buf);
-	free(w->id_buf);
+	free(w->ids.buf);
 	free(w);
 }
 

@@ -13,6 +13,7 @@
 #include "base/slab.h"
 #include "relay/channel.h"
 #include "relay/conn.h"
+#include "relay/location.h"
 #include "relay/request.h"
 #include "relay/route.h"
 
@@ -58,7 +59,8 @@ struct worker {
 	char *read_buf;
 	char *text_buf; /* for any head we answer with, and for the lines of a notice */
 	size_t text_size;
-	unsigned char *id_buf; /* LOCATION_ID_MAX bytes */
+	struct location_ids ids; /* of the request at hand, and as keys */
+	struct channel_key keys[LOCATION_CHANNELS_MAX];
 	struct routed routed;
 
 	/* "Server: …" and "Date: …", good for head_second. */

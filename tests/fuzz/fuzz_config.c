@@ -54,7 +54,8 @@ compare_locations(const struct location *a, const struct location *b, const char
 	SAME(create_on_get);
 	SAME_TEXT(passthrough);
 	SAME(passthrough_linger_ms);
-	SAME(timeout_ms);
+	for (unsigned i = 0; i < TRANSPORTS; i++)
+		SAME(timeout_ms[i]);
 	SAME(timeout_status);
 	SAME_TEXT(content_type);
 	SAME(create_on_post);

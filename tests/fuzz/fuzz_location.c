@@ -181,19 +181,22 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static unsigned char id[LOCATION_ID_MAX], slow_id[LOCATION_ID_MAX];
+	static struct location_ids ids;
+	static unsigned char slow_id[LOCATION_ID_MAX];
 	struct span path, group;
 	const struct location *loc = NULL;
 	enum location_answer answer, right;
-	size_t id_len = 0, slow_len = 0;
+	size_t slow_len = 0;
 	unsigned long given_up;
 	int index;
 
 	if (size == 0 || size > 4000)
 		return 0;
+	if (ids.buf == NULL)
+		ids.buf = malloc(location_ids_room(config));
 	path = (struct span){fuzz_copy(data, size), size};
 	given_up = config->locations[5].given_up;
-	answer = location_match(config, match_data, path.p, path.len, &loc, id, &id_len);
+	answer = location_match(config, match_data, path.p, path.len, NULL, 0, &loc, &ids);
 	index = find_slowly(path, &group);
 	right = index < 0 ? LOCATION_NONE : decode_slowly(group, slow_id, &slow_len);
 	/* Only the one that is made to be slow may be, and only on what it does not match:
@@ -208,9 +211,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    "\"%.*s\": not locations[%d]", (int)size, path.p, index);
 	}
 	if (answer == LOCATION_FOUND)
-		PROMISE(id_len > 0 && id_len <= config->limits.id_length && id_len == slow_len &&
-			    memcmp(id, slow_id, id_len) == 0,
-		    "\"%.*s\": another id of %zu bytes, not %zu", (int)size, path.p, id_len,
+		PROMISE(ids.n == 1 && ids.ids[0].len == slow_len &&
+			    memcmp(ids.ids[0].bytes, slow_id, slow_len) == 0,
+		    "\"%.*s\": another id of %zu bytes, not %zu", (int)size, path.p, ids.ids[0].len,
 		    slow_len);
 	free((char *)path.p);
 	return 0;

@@ -150,7 +150,7 @@ test_nothing_at_all_means_the_defaults(void **state UNUSED)
 	assert_false(sub->cors.publisher);
 	assert_null(sub->passthrough);
 	assert_int_equal(sub->passthrough_linger_ms, 0);
-	assert_int_equal(sub->timeout_ms, 55000);
+	assert_int_equal(sub->timeout_ms[TRANSPORT_LONGPOLL], 55000);
 	assert_int_equal(sub->timeout_status, 304);
 	assert_null(sub->content_type);
 
@@ -301,7 +301,7 @@ test_words_stand_for_their_values(void **state UNUSED)
 	assert_int_equal(config->locations[1].concurrency, CONCURRENCY_LAST);
 	assert_int_equal(config->locations[1].timeout_status, 204);
 	assert_int_equal(config->locations[2].concurrency, CONCURRENCY_FIRST);
-	assert_int_equal(config->locations[2].timeout_ms, 0);
+	assert_int_equal(config->locations[2].timeout_ms[TRANSPORT_LONGPOLL], 0);
 	config_unref(config);
 }
 

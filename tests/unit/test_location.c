@@ -26,53 +26,87 @@ config_of(const char *yaml)
 	return config;
 }
 
-/* What a path of len bytes leads to; id has LOCATION_ID_MAX bytes. */
-static enum location_answer
-match(const struct config *config, const char *path, size_t len, unsigned *index, unsigned char *id,
-    size_t *id_len)
+/* One id, copied out of what location_match() found. */
+struct found {
+	unsigned n, index;
+	unsigned char id[LOCATION_ID_MAX];
+	size_t id_len;
+};
+
+/* A copy of exactly its size, so that the sanitizer sees a read behind it. */
+static char *
+exact(const char *bytes, size_t len)
 {
-	struct pcre2_real_match_data_8 *match_data = location_match_new();
-	const struct location *loc = NULL;
-	enum location_answer answer;
-	/* A copy of exactly its size, so that the sanitizer sees a read behind it. */
 	char *copy = malloc(len);
 
-	assert_non_null(match_data);
 	assert_non_null(copy);
-	memcpy(copy, path, len);
-	answer = location_match(config, match_data, copy, len, &loc, id, id_len);
+	memcpy(copy, bytes, len);
+	return copy;
+}
+
+/* What a path of len bytes and a query (NULL: none) lead to; the ids are asked with ids. */
+static enum location_answer
+match_ids(const struct config *config, const char *path, size_t len, const char *query,
+    const struct location **loc, struct location_ids *ids)
+{
+	struct pcre2_real_match_data_8 *match_data = location_match_new();
+	char *path_copy = exact(path, len);
+	char *query_copy = query != NULL ? exact(query, strlen(query)) : NULL;
+	enum location_answer answer;
+
+	assert_non_null(match_data);
+	*loc = NULL;
+	answer = location_match(config, match_data, path_copy, len, query_copy,
+	    query != NULL ? strlen(query) : 0, loc, ids);
 	location_match_free(match_data);
-	free(copy);
+	free(path_copy);
+	free(query_copy);
 	if (answer == LOCATION_NONE)
-		assert_null(loc);
+		assert_null(*loc);
 	else
-		assert_non_null(loc);
+		assert_non_null(*loc);
+	return answer;
+}
+
+/* What a path of len bytes leads to, without a query. */
+static enum location_answer
+match(const struct config *config, const char *path, size_t len, struct found *found)
+{
+	struct location_ids ids = {.buf = malloc(location_ids_room(config))};
+	const struct location *loc;
+	enum location_answer answer;
+
+	assert_non_null(ids.buf);
+	answer = match_ids(config, path, len, NULL, &loc, &ids);
 	if (loc != NULL)
-		*index = loc->index;
+		found->index = loc->index;
+	if (answer == LOCATION_FOUND) {
+		found->n = ids.n;
+		found->id_len = ids.ids[0].len;
+		memcpy(found->id, ids.ids[0].bytes, ids.ids[0].len);
+	}
+	free(ids.buf);
 	return answer;
 }
 
 static void
 assert_found(const struct config *config, const char *path, unsigned index, const char *id)
 {
-	unsigned char buf[LOCATION_ID_MAX];
-	size_t id_len = 0;
-	unsigned found = 99;
+	struct found found = {.index = 99};
 
-	assert_int_equal(match(config, path, strlen(path), &found, buf, &id_len), LOCATION_FOUND);
-	assert_int_equal(found, index);
-	assert_int_equal(id_len, strlen(id));
-	assert_memory_equal(buf, id, id_len);
+	assert_int_equal(match(config, path, strlen(path), &found), LOCATION_FOUND);
+	assert_int_equal(found.index, index);
+	assert_int_equal(found.n, 1);
+	assert_int_equal(found.id_len, strlen(id));
+	assert_memory_equal(found.id, id, found.id_len);
 }
 
 static void
 assert_answer(const struct config *config, const char *path, enum location_answer answer)
 {
-	unsigned char buf[LOCATION_ID_MAX];
-	size_t id_len = 0;
-	unsigned found;
+	struct found found;
 
-	assert_int_equal(match(config, path, strlen(path), &found, buf, &id_len), answer);
+	assert_int_equal(match(config, path, strlen(path), &found), answer);
 }
 
 static void
@@ -158,18 +192,15 @@ static void
 test_id_is_decoded_once_and_is_opaque_bytes(void **state UNUSED)
 {
 	struct config *config = config_of("locations: [{type: subscriber, url: '/u/([^/]+)'}]");
-	unsigned char id[LOCATION_ID_MAX];
-	size_t id_len;
-	unsigned index;
+	struct found found;
 
-	assert_int_equal(
-	    match(config, "/u/a%2Fb%00%0a%25%32%35+%fF", 28, &index, id, &id_len), LOCATION_FOUND);
-	assert_int_equal(id_len, 11);
-	assert_memory_equal(id, "a/b\0\n%25+\xff", 11);
+	assert_int_equal(match(config, "/u/a%2Fb%00%0a%25%32%35+%fF", 28, &found), LOCATION_FOUND);
+	assert_int_equal(found.id_len, 11);
+	assert_memory_equal(found.id, "a/b\0\n%25+\xff", 11);
 	/* Raw bytes that are no UTF-8 are as good. */
-	assert_int_equal(match(config, "/u/\xff\x80", 5, &index, id, &id_len), LOCATION_FOUND);
-	assert_int_equal(id_len, 2);
-	assert_memory_equal(id, "\xff\x80", 2);
+	assert_int_equal(match(config, "/u/\xff\x80", 5, &found), LOCATION_FOUND);
+	assert_int_equal(found.id_len, 2);
+	assert_memory_equal(found.id, "\xff\x80", 2);
 	config_unref(config);
 }
 
@@ -207,24 +238,17 @@ test_longest_id_fills_the_buffer_and_not_more(void **state UNUSED)
 {
 	struct config *config =
 	    config_of("limits: {id_length: 4096}\nlocations: [{type: subscriber, prefix: /s/}]");
-	unsigned char *id = malloc(LOCATION_ID_MAX);
 	char path[3 + 2 * LOCATION_ID_MAX];
-	size_t id_len = 0;
-	unsigned index;
+	struct found found;
 
-	assert_non_null(id);
 	memset(path, 'a', sizeof(path));
 	memcpy(path, "/s/", 3);
-	assert_int_equal(
-	    match(config, path, 3 + LOCATION_ID_MAX, &index, id, &id_len), LOCATION_FOUND);
-	assert_int_equal(id_len, LOCATION_ID_MAX);
-	assert_int_equal(
-	    match(config, path, 4 + LOCATION_ID_MAX, &index, id, &id_len), LOCATION_ID_TOO_LONG);
+	assert_int_equal(match(config, path, 3 + LOCATION_ID_MAX, &found), LOCATION_FOUND);
+	assert_int_equal(found.id_len, LOCATION_ID_MAX);
+	assert_int_equal(match(config, path, 4 + LOCATION_ID_MAX, &found), LOCATION_ID_TOO_LONG);
 	/* Signs of percent, which could make the rest seem shorter than it is. */
 	memset(path + 3 + 5000, '%', sizeof(path) - 3 - 5000);
-	assert_int_not_equal(
-	    match(config, path, sizeof(path), &index, id, &id_len), LOCATION_FOUND);
-	free(id);
+	assert_int_not_equal(match(config, path, sizeof(path), &found), LOCATION_FOUND);
 	config_unref(config);
 }
 
@@ -236,9 +260,7 @@ test_catastrophic_pattern_is_given_up_and_others_are_tried(void **state UNUSED)
 					  "- {type: subscriber, url: '(*NO_JIT)/a/((?:a*)+a)'}\n"
 					  "- {type: subscriber, url: '/a/.*(!)'}\n");
 	char path[8000];
-	unsigned char id[LOCATION_ID_MAX];
-	size_t id_len;
-	unsigned index = 99;
+	struct found found;
 
 	log_set_level(LOG_LEVEL_ERROR);
 	memset(path, 'a', sizeof(path));
@@ -246,9 +268,8 @@ test_catastrophic_pattern_is_given_up_and_others_are_tried(void **state UNUSED)
 	path[sizeof(path) - 1] = '!';
 	/* Without limits none of the first two would end before the sun does. */
 	for (unsigned long i = 1; i <= 3; i++) {
-		assert_int_equal(
-		    match(config, path, sizeof(path), &index, id, &id_len), LOCATION_FOUND);
-		assert_int_equal(index, 2);
+		assert_int_equal(match(config, path, sizeof(path), &found), LOCATION_FOUND);
+		assert_int_equal(found.index, 2);
 		assert_int_equal(config->locations[0].given_up, i);
 		assert_int_equal(config->locations[1].given_up, i);
 		assert_int_equal(config->locations[2].given_up, 0);
@@ -265,15 +286,12 @@ test_honest_pattern_serves_the_longest_target(void **state UNUSED)
 	struct config *config = config_of(
 	    "limits: {id_length: 1}\nlocations: [{type: subscriber, url: '/a/((?:[^/]|%2f)+)'}]");
 	static char path[64 * 1024];
-	unsigned char id[LOCATION_ID_MAX];
-	size_t id_len;
-	unsigned index;
+	struct found found;
 
 	memset(path, 'a', sizeof(path));
 	memcpy(path, "/a/", 3);
 	/* It needs more stack than the compiled pattern has: the interpreter takes over. */
-	assert_int_equal(
-	    match(config, path, sizeof(path), &index, id, &id_len), LOCATION_ID_TOO_LONG);
+	assert_int_equal(match(config, path, sizeof(path), &found), LOCATION_ID_TOO_LONG);
 	assert_int_equal(config->locations[0].given_up, 0);
 	config_unref(config);
 }
