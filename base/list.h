@@ -60,6 +60,20 @@ list_remove(struct link *l)
 	l->next = l->prev = NULL;
 }
 
+/* Takes the first off the list; NULL: it is empty. */
+static inline struct link *
+list_take(struct link *head)
+{
+	struct link *l = head->next;
+
+	if (l == head)
+		return NULL;
+	head->next = l->next;
+	l->next->prev = head;
+	l->next = l->prev = NULL;
+	return l;
+}
+
 /* All of from goes to the end of to; from is empty afterwards. */
 static inline void
 list_move_all(struct link *to, struct link *from)

@@ -21,7 +21,10 @@ enum note_kind {
 	NOTE_DROPPED,   /* struct store_note: a channel was deleted */
 	NOTE_DISPLACED, /* struct store_note: a waiter lost its place to a newer one */
 	NOTE_ANSWERED,  /* struct reply_note: a worker has done what a publisher waits for */
+	NOTE_JOINED,    /* struct attendance_note: a subscriber of another worker is held */
+	NOTE_LEFT,      /* struct attendance_note: it is no longer */
 	NOTE_DRAIN,     /* struct note: end what is held and close */
+	NOTE_EMPTY,     /* struct note: no worker has a connection left, nor makes notes */
 	NOTE_STOP,      /* struct note: leave the loop */
 };
 

@@ -28,12 +28,16 @@ rotl(uint64_t x, unsigned n)
 		v2 += v1, v1 = rotl(v1, 17), v1 ^= v2, v2 = rotl(v2, 32); \
 	} while (0)
 
-/* SipHash-1-3: one round a word, three at the end (Aumasson and Bernstein, 2012). */
-uint64_t
-table_hash(const void *key, size_t len)
+struct sip {
+	uint64_t v0, v1, v2, v3;
+};
+
+/* All that comes before the end. variant tells apart what is hashed to 64 and to 128 bits. */
+static inline struct sip
+sip_take(const void *key, size_t len, uint64_t variant)
 {
 	const unsigned char *p = key;
-	uint64_t v0 = seed[0] ^ 0x736f6d6570736575u, v1 = seed[1] ^ 0x646f72616e646f6du;
+	uint64_t v0 = seed[0] ^ 0x736f6d6570736575u, v1 = seed[1] ^ 0x646f72616e646f6du ^ variant;
 	uint64_t v2 = seed[0] ^ 0x6c7967656e657261u, v3 = seed[1] ^ 0x7465646279746573u;
 	uint64_t word, last = (uint64_t)len << 56;
 	size_t left = len;
@@ -51,11 +55,44 @@ table_hash(const void *key, size_t len)
 	v3 ^= last;
 	SIP_ROUND;
 	v0 ^= last;
-	v2 ^= 0xff;
+	return (struct sip){v0, v1, v2, v3};
+}
+
+/* The three rounds at the end. */
+static inline uint64_t
+sip_end(struct sip *s)
+{
+	uint64_t v0 = s->v0, v1 = s->v1, v2 = s->v2, v3 = s->v3;
+
 	SIP_ROUND;
 	SIP_ROUND;
 	SIP_ROUND;
+	*s = (struct sip){v0, v1, v2, v3};
 	return v0 ^ v1 ^ v2 ^ v3;
+}
+
+/* SipHash-1-3: one round a word, three at the end (Aumasson and Bernstein, 2012). */
+uint64_t
+table_hash(const void *key, size_t len)
+{
+	struct sip s = sip_take(key, len, 0);
+
+	s.v2 ^= 0xff;
+	return sip_end(&s);
+}
+
+/* SipHash-128 with the same numbers of rounds. */
+struct table_digest
+table_digest(const void *key, size_t len)
+{
+	struct sip s = sip_take(key, len, 0xee);
+	struct table_digest d;
+
+	s.v2 ^= 0xee;
+	d.halves[0] = sip_end(&s);
+	s.v1 ^= 0xdd;
+	d.halves[1] = sip_end(&s);
+	return d;
 }
 
 int

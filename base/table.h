@@ -31,6 +31,15 @@ struct table {
 int table_seed(void) MUST_CHECK;
 uint64_t table_hash(const void *key, size_t len);
 
+/*
+ * 128 bits under the same key: enough to stand for the bytes themselves, where who
+ * chooses them cannot learn the key.
+ */
+struct table_digest {
+	uint64_t halves[2];
+};
+struct table_digest table_digest(const void *key, size_t len);
+
 /* 0, or -1 when out of memory. */
 int table_init(struct table *t) MUST_CHECK;
 /* Frees the slots, not the elements. */

@@ -60,6 +60,7 @@ struct notice_chain {
 	struct link ready; /* in server.ready: there is a notice, and none under way */
 	struct passthrough *p;
 	struct notice *first, *last;
+	void *owner;  /* is told when the last notice is gone; NULL: nobody */
 	bool ended;   /* freed when the last notice is gone */
 	bool dropped; /* the last subscribe was not taken: nor is its unsubscribe */
 	bool unsent;  /* the last subscribe that was taken never left: leave out the next */
@@ -106,6 +107,8 @@ struct passthrough {
 	size_t sending;    /* of the subscribes, those under way */
 	size_t chains;     /* not yet freed */
 	bool draining;
+	notice_chain_idle_fn *idle;
+	void *idle_arg;
 	struct passthrough_counters counters;
 };
 
@@ -294,10 +297,29 @@ notice_chain_end(struct notice_chain *chain)
 {
 	if (chain == NULL)
 		return;
+	chain->owner = NULL;
 	if (chain->first == NULL)
 		chain_free(chain);
 	else
 		chain->ended = true;
+}
+
+void
+notice_chain_set_owner(struct notice_chain *chain, void *owner)
+{
+	chain->owner = owner;
+}
+
+bool
+notice_chain_idle(const struct notice_chain *chain)
+{
+	return chain->first == NULL;
+}
+
+bool
+notice_chain_untold(const struct notice_chain *chain)
+{
+	return chain->dropped || chain->unsent;
 }
 
 /* The first notice is answered or given up: away with it. */
@@ -345,6 +367,8 @@ chain_advance(struct notice_chain *chain)
 		chain_ready(chain, false);
 	else if (chain->ended)
 		chain_free(chain);
+	else if (chain->owner != NULL)
+		chain->p->idle(chain->p->idle_arg, chain->owner);
 }
 
 /* Gives up the first notice, which is not under way; sent: it may have arrived all the same. */
@@ -1001,6 +1025,13 @@ passthrough_notify(struct notice_chain *chain, enum passthrough_event event, con
 drop:
 	p->counters.dropped++;
 	chain->dropped = event == PASSTHROUGH_SUBSCRIBE;
+}
+
+void
+passthrough_on_idle(struct passthrough *p, notice_chain_idle_fn *idle, void *arg)
+{
+	p->idle = idle;
+	p->idle_arg = arg;
 }
 
 void

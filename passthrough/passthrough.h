@@ -76,9 +76,10 @@ struct notice_headers *notice_headers_ref(struct notice_headers *h);
 void notice_headers_unref(struct notice_headers *h); /* NULL does nothing */
 
 /*
- * One subscriber connection's notices. They go out one after another, each when the
- * one before is answered or given up, for two transfers at once overtake each other.
- * An unsubscribe whose subscribe never left is not sent either.
+ * Notices that must keep their order: one connection's, or one attendee's (attendance.h).
+ * They go out one after another, each when the one before is answered or given up, for
+ * two transfers at once overtake each other. An unsubscribe whose subscribe never left is
+ * not sent either.
  */
 struct notice_chain;
 
@@ -89,14 +90,28 @@ struct notice_chain *notice_chain_new(struct passthrough *p);
 void notice_chain_end(struct notice_chain *chain);
 
 /*
+ * The chain's last notice has been answered or given up. Also called from within
+ * passthrough_notify(), where memory is used up; it may end the chain.
+ */
+typedef void notice_chain_idle_fn(void *arg, void *owner);
+/* For all chains of p that have an owner. */
+void passthrough_on_idle(struct passthrough *p, notice_chain_idle_fn *idle, void *arg);
+void notice_chain_set_owner(struct notice_chain *chain, void *owner);
+
+/* Nothing of it is queued or under way. */
+bool notice_chain_idle(const struct notice_chain *chain);
+/* Its last subscribe was given up and never left. */
+bool notice_chain_untold(const struct notice_chain *chain);
+
+/*
  * Queues a notice. url (borrowed: http or https, as the configuration has checked), id
  * (borrowed, id_len opaque bytes, form-encoded here), headers (counted by us, may be
  * NULL). Never blocks, never calls back.
  *
  * A subscribe that finds limits.notices waiting is dropped and counted, and its
- * unsubscribe with it. An unsubscribe whose subscribe was taken is always taken: there
- * are at most as many as held connections, and a Django that was told of an arrival
- * must hear of the leaving.
+ * unsubscribe with it. An unsubscribe whose subscribe was taken is always taken, for a
+ * Django that was told of an arrival must hear of the leaving: there are at most as many
+ * as connections and those who linger (limits.lingering).
  */
 void passthrough_notify(struct notice_chain *chain, enum passthrough_event event, const char *url,
     const void *id, size_t id_len, struct notice_headers *headers);

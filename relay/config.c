@@ -36,7 +36,9 @@
 #define LIST_MAX    1000
 #define LISTENS_MAX 64
 #define STORES_MAX  64
-#define WORKERS_MAX 64
+/* Each cookie of a request is held against each of these. */
+#define IDENTITY_MAX 16
+#define WORKERS_MAX  64
 /* Mappings and lists in each other; the vocabulary needs four. */
 #define DEPTH_MAX 16
 /* What 32 bits of milliseconds hold, in whole seconds: 49 days. */
@@ -473,29 +475,13 @@ static int
 read_time(struct reader *r, const struct key *key, yaml_node_t *node, void *field)
 {
 	char must[240];
-	uint64_t ms;
+	uint64_t ms = 0;
 
 	snprintf(must, sizeof(must), "must be seconds from %s to %s, with at most three decimals",
 	    time_text(key->min).text, time_text(key->max).text);
 	if (read_bounded(r, key, node, &ms, parse_time, must) < 0)
 		return -1;
 	*(uint32_t *)field = (uint32_t)ms;
-	return 0;
-}
-
-/* The key exists, so that the Django side can name it, but so far it has one value. */
-static int
-read_linger(struct reader *r, const struct key *key UNUSED, yaml_node_t *node, void *field)
-{
-	const char *must = "must be 0: this version sends every notice and supports nothing else";
-	const char *text = scalar(r, node, must);
-	uint64_t ms;
-
-	if (text == NULL)
-		return -1;
-	if (!parse_time(text, &ms) || ms != 0)
-		return fail(r, "%s, not %s", must, show(node).text);
-	*(uint32_t *)field = 0;
 	return 0;
 }
 
@@ -748,6 +734,59 @@ write_origins(FILE *out, const struct key *key UNUSED, const void *field)
 	for (size_t i = 0; i < cors->n_origins; i++) {
 		fputs(i > 0 ? ", " : "", out);
 		write_quoted(out, cors->origins[i]);
+	}
+	putc(']', out);
+}
+
+/* A token (RFC 6265, 4.1.1), by which requests carry it. */
+static bool
+cookie_name_valid(const char *name)
+{
+	for (const char *p = name; *p != '\0'; p++)
+		if (*p <= ' ' || *p >= 0x7f || strchr("()<>@,;:\\\"/[]?={}", *p) != NULL)
+			return false;
+	return name[0] != '\0';
+}
+
+static int
+add_cookie(struct reader *r, const char *text, void *field)
+{
+	struct location *loc = field;
+	char **more;
+
+	if (!cookie_name_valid(text))
+		return fail(r, "must be the name of a cookie, not \"%.80s\"", text);
+	for (size_t i = 0; i < loc->n_identity; i++)
+		if (strcmp(loc->identity[i], text) == 0)
+			return fail(r, "\"%.80s\" is given twice", text);
+	if (loc->n_identity == IDENTITY_MAX)
+		return fail(r, "has more than %d names", IDENTITY_MAX);
+	more = reallocarray(loc->identity, loc->n_identity + 1, sizeof(*more));
+	if (more == NULL)
+		return fail_memory(r);
+	loc->identity = more;
+	more[loc->n_identity] = strdup(text);
+	if (more[loc->n_identity] == NULL)
+		return fail_memory(r);
+	loc->n_identity++;
+	return 0;
+}
+
+static int
+read_cookies(struct reader *r, const struct key *key UNUSED, yaml_node_t *node, void *field)
+{
+	return each_text(r, node, "must be a list of cookies' names", add_cookie, field);
+}
+
+static void
+write_cookies(FILE *out, const struct key *key UNUSED, const void *field)
+{
+	const struct location *loc = field;
+
+	putc('[', out);
+	for (size_t i = 0; i < loc->n_identity; i++) {
+		fputs(i > 0 ? ", " : "", out);
+		write_quoted(out, loc->identity[i]);
 	}
 	putc(']', out);
 }
@@ -1273,10 +1312,10 @@ static const struct kind kind_number = {read_number, write_number};
 static const struct kind kind_size_u32 = {read_size_u32, write_size_u32};
 static const struct kind kind_size_u64 = {read_size_u64, write_size_u64};
 static const struct kind kind_time = {read_time, write_time};
-static const struct kind kind_linger = {read_linger, write_time};
 static const struct kind kind_word = {read_word, write_word};
 static const struct kind kind_text = {read_text, write_text};
 static const struct kind kind_origins = {read_origins, write_origins};
+static const struct kind kind_cookies = {read_cookies, write_cookies};
 static const struct kind kind_allow = {read_allow, write_allow};
 static const struct kind kind_workers = {read_workers, write_number};
 static const struct kind kind_address = {read_address, NULL};
@@ -1358,6 +1397,7 @@ static const struct key keys[] = {
     LIMIT(notice_connections, number, .initial = "8", .min = 1, .max = 1024),
     LIMIT_TIME(notice_timeout, .initial = "10", .min = 1, .max = TIME_MAX_MS),
     LIMIT_TIME(notice_retry, .initial = "10", .max = TIME_MAX_MS),
+    LIMIT(lingering, number, .initial = "100000", .min = 1, .max = 10000000),
 
     STORE("type", kind_text, type, .initial = "memory", .check = check_store_type),
     STORE("min_messages", kind_number, min_messages, .initial = "0", .max = 1000000000),
@@ -1382,8 +1422,10 @@ static const struct key keys[] = {
 	"allow_credentials", OF_SUBSCRIBER, kind_bool, cors.allow_credentials, .initial = "false"),
     LOCATION("passthrough", OF_SUBSCRIBER, kind_text, passthrough, .initial = "null",
 	.nullable = true, .secret = true, .check = check_passthrough),
-    LOCATION(
-	"passthrough_linger", OF_SUBSCRIBER, kind_linger, passthrough_linger_ms, .initial = "0"),
+    LOCATION("passthrough_linger", OF_SUBSCRIBER, kind_time, passthrough_linger_ms, .initial = "5",
+	.max = TIME_MAX_MS),
+    LOCATION("passthrough_identity", OF_SUBSCRIBER, kind_cookies, type /* the whole struct */,
+	.initial = "[sessionid]"),
     LOCATION("timeout", OF_SUBSCRIBER, kind_time, timeout_ms[TRANSPORT_LONGPOLL], .initial = "55",
 	.max = TIME_MAX_MS),
     LOCATION("timeout_status", OF_SUBSCRIBER, kind_word, timeout_status, .initial = "304",
@@ -1402,7 +1444,7 @@ static const struct key keys[] = {
 
 #define N_KEYS ARRAY_LEN(keys)
 static_assert(N_KEYS <= 64, "the lines[] of add_store() and read_location() hold every key");
-static_assert(offsetof(struct location, type) == 0, "allow fills in several fields");
+static_assert(offsetof(struct location, type) == 0, "some keys fill in several fields");
 
 static const struct key *
 key_find(const char *mapping, const char *name, unsigned of)

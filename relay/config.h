@@ -33,6 +33,7 @@ struct limits {
 	unsigned notice_connections;   /* at once to each passthrough server, all workers */
 	uint32_t notice_timeout_ms;    /* for one notice, its answer included */
 	uint32_t notice_retry_ms;      /* how long a refused connection is tried again */
+	unsigned lingering;            /* subscribers, all workers; the longest leaves early */
 };
 
 /* One store: `store` itself, or one of the mappings below it. */

@@ -142,6 +142,9 @@ location_reset(struct location *loc)
 	free(loc->prefix);
 	free(loc->store_name);
 	free(loc->passthrough);
+	for (size_t i = 0; i < loc->n_identity; i++)
+		free(loc->identity[i]);
+	free(loc->identity);
 	free(loc->content_type);
 	free(loc->allow);
 	free(loc->channel_argument);

@@ -115,8 +115,10 @@ struct location {
 	enum polling polling;
 	enum concurrency concurrency;
 	bool create_on_get;
-	char *passthrough;               /* a URL, or NULL */
-	uint32_t passthrough_linger_ms;  /* only 0 so far */
+	char *passthrough;              /* a URL, or NULL */
+	uint32_t passthrough_linger_ms; /* 0: a pair of notices for each held request */
+	char **identity;                /* names of cookies that say who a subscriber is */
+	size_t n_identity;
 	unsigned transports;             /* TRANSPORT_BIT() of each that is allowed */
 	uint32_t timeout_ms[TRANSPORTS]; /* 0: for ever */
 	unsigned timeout_status;         /* 304, 408 or 204 */

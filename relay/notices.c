@@ -1,11 +1,15 @@
 #include "relay/notices.h"
 
 #include "base/log.h"
+#include "base/mailbox.h"
+#include "base/table.h"
 #include "base/text.h"
+#include "passthrough/attendance.h"
 #include "passthrough/passthrough.h"
 #include "relay/channel.h"
 #include "relay/conn.h"
 #include "relay/location.h"
+#include "relay/relay.h"
 #include "relay/request.h"
 #include "relay/worker.h"
 
@@ -19,9 +23,12 @@
 /* Names that Connection headers may add; no client sends more than a few. */
 #define HOP_BY_HOP_MAX 32
 
+/* One connection's. Its requests are held one after another, so these are all there is. */
 struct notices {
+	/* Where there is no passthrough_linger; NULL until there is none. */
 	struct notice_chain *chain;
 	struct notice_headers *headers; /* of the latest subscribe */
+	struct table_digest who;        /* where there is: the attendee of the latest */
 };
 
 /* Names that are not passed on; a '*' at the end stands for any rest. */
@@ -167,33 +174,224 @@ collect(struct text *t, const struct conn *conn, const struct request *req)
 	text_add(t, "", 1);
 }
 
-static struct notices *
-notices_of(struct conn *conn)
-{
-	if (conn->notices == NULL) {
-		struct notices *n = calloc(1, sizeof(*n));
+/* --- who the subscriber is --- */
 
-		if (n == NULL)
-			return NULL;
-		n->chain = notice_chain_new(conn->worker->passthrough);
-		if (n->chain == NULL) {
-			free(n);
-			return NULL;
-		}
-		conn->notices = n;
-	}
-	return conn->notices;
+static struct slice
+trimmed(struct slice s)
+{
+	while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
+		s = (struct slice){s.p + 1, s.len - 1};
+	while (s.len > 0 && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
+		s.len--;
+	return s;
 }
 
-struct notice_headers *
-notices_subscribe(struct conn *conn, const struct location *loc, const struct channel *channel,
+/* Takes the next "name=value" of a Cookie header; false at its end. */
+static bool
+next_cookie(struct slice *rest, struct slice *name, struct slice *value)
+{
+	while (rest->len > 0) {
+		const char *semicolon = memchr(rest->p, ';', rest->len), *equals;
+		struct slice pair = {
+		    rest->p, semicolon == NULL ? rest->len : (size_t)(semicolon - rest->p)};
+		const size_t taken = pair.len + (semicolon != NULL);
+
+		*rest = (struct slice){rest->p + taken, rest->len - taken};
+		equals = memchr(pair.p, '=', pair.len);
+		if (equals == NULL)
+			continue;
+		*name = trimmed((struct slice){pair.p, (size_t)(equals - pair.p)});
+		*value =
+		    trimmed((struct slice){equals + 1, pair.len - (size_t)(equals - pair.p) - 1});
+		return true;
+	}
+	return false;
+}
+
+static bool
+is_identity(const struct location *loc, struct slice cookie)
+{
+	for (size_t i = 0; i < loc->n_identity; i++)
+		if (strlen(loc->identity[i]) == cookie.len &&
+		    memcmp(loc->identity[i], cookie.p, cookie.len) == 0)
+			return true;
+	return false;
+}
+
+static void
+add_part(struct text *t, struct slice part)
+{
+	text_add(t, part.p, part.len);
+	text_add(t, "", 1);
+}
+
+/*
+ * The Authorization and the cookies that say who a subscriber is; where it has none, where
+ * it comes from and all that it sends to be known by. Digested, for a held subscriber keeps
+ * it until it leaves. Parts are told apart by NUL, which no header holds.
+ */
+static struct table_digest
+identify(const struct conn *conn, const struct location *loc, const struct request *req)
+{
+	struct text t = text_in(conn->worker->text_buf, conn->worker->text_size);
+	struct slice name, value, cookie;
+
+	for (size_t i = 0; request_header_at(req, i, &name, &value); i++) {
+		if (name_is(name, "Authorization") && value.len > 0) {
+			TEXT_LIT(&t, "a");
+			add_part(&t, value);
+		}
+		if (!name_is(name, "Cookie"))
+			continue;
+		while (next_cookie(&value, &name, &cookie))
+			if (cookie.len > 0 && is_identity(loc, name)) {
+				TEXT_LIT(&t, "c");
+				add_part(&t, name);
+				add_part(&t, cookie);
+			}
+	}
+	if (text_len(&t) == 0) {
+		add_forwarded_for(&t, conn, req);
+		for (size_t i = 0; request_header_at(req, i, &name, &value); i++)
+			if (name_is(name, "User-Agent") || name_is(name, "Cookie")) {
+				add_part(&t, name);
+				add_part(&t, value);
+			}
+	}
+	assert(text_ok(&t)); /* less than the lines of a notice */
+	return table_digest(t.start, text_len(&t));
+}
+
+/* --- with passthrough_linger: attendees --- */
+
+/* What another worker is told: NOTE_JOINED or NOTE_LEFT. */
+struct attendance_note {
+	struct note note;
+	const struct location *loc;
+	struct channel_id *id; /* counted */
+	struct table_digest who;
+	size_t len; /* of lines: none where it left */
+	char lines[];
+};
+
+static struct attendee
+attendee(const struct location *loc, const struct channel_id *id, struct table_digest who)
+{
+	return (struct attendee){
+	    .place = loc->index,
+	    .who = who,
+	    .id = id->key.bytes,
+	    .id_len = id->key.len,
+	    .url = loc->passthrough,
+	    .linger_ms = loc->passthrough_linger_ms,
+	};
+}
+
+/* The worker that an attendee belongs to: the high bits, for tables use the low ones. */
+static struct worker *
+owner(const struct relay *relay, const struct channel_id *id, struct table_digest who)
+{
+	const uint64_t hash = (id->key.hash ^ who.halves[0]) >> 32;
+
+	return relay->workers[hash * relay->n_workers >> 32];
+}
+
+static int
+post(struct worker *to, enum note_kind kind, const struct location *loc, struct channel_id *id,
+    struct table_digest who, const char *lines, size_t len)
+{
+	struct attendance_note *an = malloc(sizeof(*an) + len);
+
+	if (an == NULL)
+		return -1;
+	an->note.kind = kind;
+	an->loc = loc;
+	an->id = channel_id_ref(id);
+	an->who = who;
+	an->len = len;
+	if (len > 0)
+		memcpy(an->lines, lines, len);
+	mailbox_post(to->mailbox, &an->note);
+	mailbox_wake(to->mailbox);
+	return 0;
+}
+
+void
+notices_forget_note(struct note *note)
+{
+	struct attendance_note *an = CONTAINER_OF(note, struct attendance_note, note);
+
+	channel_id_unref(an->id);
+	free(an);
+}
+
+static int
+join(
+    struct conn *conn, const struct location *loc, struct channel_id *id, const struct request *req)
+{
+	struct worker *w = conn->worker, *to;
+	const struct table_digest who = identify(conn, loc, req);
+	struct text t = text_in(w->text_buf, w->text_size);
+
+	collect(&t, conn, req);
+	assert(text_ok(&t)); /* text_size is made for it */
+	conn->notices->who = who;
+	to = owner(w->relay, id, who);
+	if (to == w) {
+		const struct attendee a = attendee(loc, id, who);
+
+		return attendance_join(w->attendance, &a, t.start, text_len(&t));
+	}
+	return post(to, NOTE_JOINED, loc, id, who, t.start, text_len(&t));
+}
+
+static void
+leave(const struct conn *conn, const struct location *loc, struct channel_id *id)
+{
+	const struct table_digest who = conn->notices->who;
+	struct worker *w = conn->worker, *to = owner(w->relay, id, who);
+
+	if (to == w) {
+		const struct attendee a = attendee(loc, id, who);
+
+		attendance_leave(w->attendance, &a);
+	} else if (post(to, NOTE_LEFT, loc, id, who, NULL, 0) < 0) {
+		log_errorx("out of memory: that a subscriber left will not be told");
+	}
+}
+
+static void
+log_no_memory(void)
+{
+	log_errorx("out of memory: a subscriber goes without passthrough notices");
+}
+
+void
+notices_work_note(struct worker *w, struct note *note)
+{
+	struct attendance_note *an = CONTAINER_OF(note, struct attendance_note, note);
+	const struct attendee a = attendee(an->loc, an->id, an->who);
+
+	if (note->kind == NOTE_LEFT)
+		attendance_leave(w->attendance, &a);
+	else if (attendance_join(w->attendance, &a, an->lines, an->len) < 0)
+		log_no_memory();
+	notices_forget_note(note);
+}
+
+/* --- without it: a pair for each held request --- */
+
+static int
+subscribe(struct conn *conn, const struct location *loc, const struct channel_id *id,
     const struct request *req)
 {
 	struct text t = text_in(conn->worker->text_buf, conn->worker->text_size);
-	struct notices *n = notices_of(conn);
+	struct notices *n = conn->notices;
 
-	if (n == NULL)
-		goto err;
+	if (n->chain == NULL)
+		n->chain = notice_chain_new(conn->worker->passthrough);
+	if (n->chain == NULL)
+		return -1;
 	collect(&t, conn, req);
 	assert(text_ok(&t)); /* text_size is made for it */
 	/* The same as with the last poll, mostly: then nothing is copied. */
@@ -202,25 +400,45 @@ notices_subscribe(struct conn *conn, const struct location *loc, const struct ch
 		notice_headers_unref(n->headers);
 		n->headers = notice_headers_new(t.start, text_len(&t));
 		if (n->headers == NULL)
-			goto err;
+			return -1;
 	}
-	passthrough_notify(n->chain, PASSTHROUGH_SUBSCRIBE, loc->passthrough,
-	    channel->id->key.bytes, channel->id->key.len, n->headers);
-	return notice_headers_ref(n->headers);
-err:
-	log_errorx("out of memory: a subscriber goes without passthrough notices");
-	return NULL;
+	passthrough_notify(n->chain, PASSTHROUGH_SUBSCRIBE, loc->passthrough, id->key.bytes,
+	    id->key.len, n->headers);
+	return 0;
+}
+
+static void
+unsubscribe(const struct notices *n, const struct location *loc, const struct channel_id *id)
+{
+	passthrough_notify(n->chain, PASSTHROUGH_UNSUBSCRIBE, loc->passthrough, id->key.bytes,
+	    id->key.len, n->headers);
+}
+
+/* --- both --- */
+
+bool
+notices_subscribe(struct conn *conn, const struct location *loc, const struct channel *channel,
+    const struct request *req)
+{
+	int rc = -1;
+
+	if (conn->notices == NULL)
+		conn->notices = calloc(1, sizeof(*conn->notices));
+	if (conn->notices != NULL)
+		rc = loc->passthrough_linger_ms > 0 ? join(conn, loc, channel->id, req)
+						    : subscribe(conn, loc, channel->id, req);
+	if (rc < 0)
+		log_no_memory();
+	return rc == 0;
 }
 
 void
-notices_unsubscribe(struct conn *conn, const struct location *loc, const struct channel *channel,
-    struct notice_headers *headers)
+notices_unsubscribe(struct conn *conn, const struct location *loc, const struct channel *channel)
 {
-	if (headers == NULL)
-		return;
-	passthrough_notify(conn->notices->chain, PASSTHROUGH_UNSUBSCRIBE, loc->passthrough,
-	    channel->id->key.bytes, channel->id->key.len, headers);
-	notice_headers_unref(headers);
+	if (loc->passthrough_linger_ms > 0)
+		leave(conn, loc, channel->id);
+	else
+		unsubscribe(conn->notices, loc, channel->id);
 }
 
 void

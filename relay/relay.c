@@ -51,6 +51,13 @@ tell_all(struct relay *relay, enum note_kind kind)
 }
 
 void
+relay_worker_empty(struct relay *relay)
+{
+	if (atomic_fetch_sub(&relay->workers_in_use, 1) == 1)
+		tell_all(relay, NOTE_EMPTY);
+}
+
+void
 relay_worker_drained(struct relay *relay)
 {
 	if (atomic_fetch_sub(&relay->draining_workers, 1) == 1)
@@ -183,6 +190,7 @@ make_workers(struct relay *relay)
 	if (relay->workers == NULL)
 		return -1;
 	relay->n_workers = n;
+	atomic_init(&relay->workers_in_use, n);
 	atomic_init(&relay->draining_workers, n);
 	for (unsigned i = 0; i < n; i++) {
 		relay->workers[i] = worker_new(relay, i);

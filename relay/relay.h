@@ -29,6 +29,7 @@ struct relay {
 	unsigned max_conns;        /* limits.connections, or what the descriptors allow */
 	_Atomic unsigned n_conns;  /* of all workers */
 
+	_Atomic unsigned workers_in_use;   /* not yet draining, or with connections */
 	_Atomic unsigned draining_workers; /* that still have something to end */
 	/* Requests with an Origin that their location does not allow; one a location. */
 	_Atomic uint64_t *foreign_origins;
@@ -49,6 +50,9 @@ enum relay_exit {
  */
 enum relay_exit relay_run(struct config *config);
 
+/* A draining worker's: its last connection is gone. When all say so, all hear NOTE_EMPTY,
+ * behind whatever these connections have sent to their mailboxes. */
+void relay_worker_empty(struct relay *relay);
 /* A worker's: it has nothing left to end. When all say so, all stop. */
 void relay_worker_drained(struct relay *relay);
 

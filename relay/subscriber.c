@@ -125,8 +125,9 @@ leave(struct subscriber *sub)
 
 		store_release(ch->store, &ch->watch, &hold);
 	}
-	notices_unsubscribe(sub->conn, sub->loc, ch, sub->headers);
-	sub->headers = NULL;
+	if (sub->noticed)
+		notices_unsubscribe(sub->conn, sub->loc, ch);
+	sub->noticed = false;
 }
 
 void
@@ -284,7 +285,7 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 	else
 		wheel_clear(&conn->timer);
 	if (loc->passthrough != NULL)
-		sub->headers = notices_subscribe(conn, loc, sub->channel, req);
+		sub->noticed = notices_subscribe(conn, loc, sub->channel, req);
 }
 
 static void

@@ -14,7 +14,6 @@
 struct channel;
 struct conn;
 struct location;
-struct notice_headers;
 struct render_cache;
 struct request;
 struct route;
@@ -23,17 +22,17 @@ struct route;
 struct subscriber {
 	struct conn *conn;
 	const struct location *loc;
-	struct channel *channel;        /* used: channel_unuse() */
-	struct link waiter;             /* channel->waiters, while it is held */
-	struct store_op *pending;       /* NULL: no store call is */
-	struct msgid position;          /* the store's newest id when it began to wait */
-	struct msgid asked;             /* the request's own, for a 304 */
-	struct notice_headers *headers; /* the subscribe notice's; NULL: none went out */
-	uint64_t ticket;                /* names it in its worker */
+	struct channel *channel;  /* used: channel_unuse() */
+	struct link waiter;       /* channel->waiters, while it is held */
+	struct store_op *pending; /* NULL: no store call is */
+	struct msgid position;    /* the store's newest id when it began to wait */
+	struct msgid asked;       /* the request's own, for a 304 */
+	uint64_t ticket;          /* names it in its worker */
 	uint16_t cors_block;
 	bool has_asked : 1;
 	bool may_wait : 1; /* the store counts it as held, if nothing is newer */
 	bool gap : 1;
+	bool noticed : 1; /* notices_unsubscribe() is due */
 };
 
 /* A GET on a subscriber location. */

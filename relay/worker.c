@@ -3,10 +3,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "passthrough/attendance.h"
 #include "passthrough/passthrough.h"
 #include "relay/config.h"
 #include "relay/listener.h"
 #include "relay/location.h"
+#include "relay/notices.h"
 #include "relay/position.h"
 #include "relay/publisher.h"
 #include "relay/relay.h"
@@ -145,11 +147,11 @@ on_second(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
 	evtimer_add(w->second_event, more ? &soon : &second);
 }
 
-/* Nothing is left but the loop itself. */
+/* Nothing is left but the loop itself, nor will anything come from another worker. */
 static bool
 has_drained(const struct worker *w)
 {
-	return w->n_conns == 0 && passthrough_idle(w->passthrough);
+	return w->all_empty && passthrough_idle(w->passthrough);
 }
 
 static void
@@ -158,14 +160,18 @@ on_drain(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
 	struct worker *w = arg;
 	const struct timeval tick = {0, DRAIN_TICK_MS * 1000};
 
+	if (!w->empty && w->n_conns == 0) {
+		w->empty = true;
+		relay_worker_empty(w->relay);
+	}
 	if (has_drained(w))
 		relay_worker_drained(w->relay);
 	else
 		evtimer_add(w->drain_event, &tick);
 }
 
-/* In this order: no one new, those who wait, those who are idle; then the rest ends by
- * itself, publishers when they are answered, notices when they are out. */
+/* In this order: no one new, those who wait, those who are idle, those who linger; then
+ * the rest ends by itself, publishers when they are answered, notices when they are out. */
 static void
 drain(struct worker *w)
 {
@@ -175,6 +181,7 @@ drain(struct worker *w)
 		conn_drain(CONTAINER_OF(l, struct conn, link));
 	LIST_EACH_SAFE (l, &w->conns[CONN_READING])
 		conn_drain(CONTAINER_OF(l, struct conn, link));
+	attendance_drain(w->attendance);
 	passthrough_drain(w->passthrough);
 	on_drain(-1, 0, w);
 }
@@ -196,9 +203,17 @@ on_note(void *arg, struct note *note)
 		free(reply);
 		return true;
 	}
+	case NOTE_JOINED:
+	case NOTE_LEFT:
+		notices_work_note(w, note);
+		return true;
 	case NOTE_DRAIN:
 		free(note);
 		drain(w);
+		return true;
+	case NOTE_EMPTY:
+		free(note);
+		w->all_empty = true;
 		return true;
 	case NOTE_STOP:
 		free(note);
@@ -234,7 +249,12 @@ forget_note(struct note *note)
 		free(reply);
 		break;
 	}
+	case NOTE_JOINED:
+	case NOTE_LEFT:
+		notices_forget_note(note);
+		break;
 	case NOTE_DRAIN:
+	case NOTE_EMPTY:
 	case NOTE_STOP:
 		free(note);
 		break;
@@ -296,6 +316,8 @@ worker_new(struct relay *relay, unsigned index)
 	    (w->mailbox = mailbox_new(w->base, on_note, w)) == NULL ||
 	    (w->wheel = wheel_new(w->base, on_wheel, w)) == NULL ||
 	    (w->passthrough = passthrough_new(w->base, &limits, relay->troubles)) == NULL ||
+	    (w->attendance = attendance_new(w->base, w->passthrough,
+		 share_of(config->limits.lingering, relay->n_workers))) == NULL ||
 	    (w->match_data = location_match_new()) == NULL ||
 	    (w->scratch = request_new(&w->request_limits)) == NULL ||
 	    (w->read_buf = malloc(WORKER_READ_SIZE)) == NULL ||
@@ -339,6 +361,7 @@ worker_free(struct worker *w)
 		return;
 	listener_free(w->listener);
 	channels_reset(w);
+	attendance_free(w->attendance);
 	passthrough_free(w->passthrough);
 	if (w->mailbox != NULL)
 		mailbox_free(w->mailbox, forget_note);

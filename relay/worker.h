@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct attendance;
 struct config;
 struct event;
 struct event_base;
@@ -40,6 +41,7 @@ struct worker {
 	struct mailbox *mailbox;
 	struct wheel *wheel;
 	struct passthrough *passthrough;
+	struct attendance *attendance;
 	struct pcre2_real_match_data_8 *match_data;
 	struct listener *listener;
 
@@ -72,6 +74,8 @@ struct worker {
 	unsigned events_in_turn;    /* of connections, since the loop last waited */
 	struct request_limits request_limits;
 	bool draining, stopped;
+	bool empty;     /* draining, and the last connection is gone: told to the relay */
+	bool all_empty; /* of all workers, and what they told of it has been worked */
 	struct event *drain_event;
 };
 

@@ -176,8 +176,11 @@ def daemon_json(*, address: str | None = None, port: int | None = None) -> bytes
     if raw.get("listen") is None:
         raw.setdefault("address", DEFAULT_ADDRESS)
         raw.setdefault("port", DEFAULT_PORT)
-    if raw.get("locations") is None:
-        raw["locations"] = DEFAULT_LOCATIONS
+    locations = raw.get("locations")
+    raw["locations"] = [
+        _with_identity(location)
+        for location in (DEFAULT_LOCATIONS if locations is None else locations)
+    ]
     # JSON is YAML but for two things in which libyaml is strict: it takes no surrogate
     # pairs as escapes and no control characters as they are.
     text = json.dumps(raw, ensure_ascii=False, allow_nan=False, default=_plain)
@@ -256,6 +259,13 @@ def _loopback(host: str) -> str | None:
     except ValueError:
         return None
     return str(address) if address.is_loopback else None
+
+
+def _with_identity(location: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a location that knows subscribers again by this project's session cookie."""
+    if location["type"] != "subscriber" or not location.get("passthrough"):
+        return location
+    return {"passthrough_identity": [settings.SESSION_COOKIE_NAME], **location}
 
 
 def _plain(value: object) -> str:

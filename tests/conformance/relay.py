@@ -13,9 +13,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "http://allowed.test"
+LINGER = 2
 
 
 def free_port() -> int:
@@ -31,7 +33,8 @@ def location(type: str, name: str, store: str = "default", **more: object) -> di
 
 def configuration(workers: int, notices: int) -> dict[str, object]:
     """The daemon's settings. notices: the port that the suite listens on for them."""
-    notify = {"passthrough": f"http://127.0.0.1:{notices}/passthrough"}
+    url = f"http://127.0.0.1:{notices}/passthrough"
+    notify: dict[str, Any] = {"passthrough": url, "passthrough_linger": 0}
     return {
         "address": "127.0.0.1",
         "port": 0,
@@ -72,6 +75,7 @@ def configuration(workers: int, notices: int) -> dict[str, object]:
             location("subscriber", "passthrough-timeout", timeout=2, **notify),
             location("subscriber", "passthrough-last", concurrency="last", **notify),
             location("subscriber", "passthrough-interval", polling="interval", **notify),
+            location("subscriber", "linger", passthrough=url, passthrough_linger=LINGER),
         ],
     }
 
@@ -86,18 +90,14 @@ BOUNDS: dict[str, object] = {
     "header-timeout": 4,
     "body-timeout": 4,
     "idle-timeout": 5,
+    "linger": LINGER,
     "content-type": "text/x-location",
     "origin": ORIGIN,
 }
 
 
-def arguments(
-    port: int, notices: int, bounds: Mapping[str, object] = BOUNDS, **more: str
-) -> list[str]:
-    """What the suite must be told of a server that is configured so.
-
-    more: further options that name a location, and the location.
-    """
+def arguments(port: int, notices: int, bounds: Mapping[str, object] = BOUNDS) -> list[str]:
+    """What the suite must be told of a server that is configured so."""
     given = {
         "interval-sub": "interval",
         "last-sub": "last",
@@ -116,12 +116,12 @@ def arguments(
         "passthrough-timeout-sub": "passthrough-timeout",
         "passthrough-last-sub": "passthrough-last",
         "passthrough-interval-sub": "passthrough-interval",
+        "linger-sub": "linger",
         "idle-pub": "expiring-pub",
     }
     names = ["sub", "pub", "existing-pub", "forego-pub", "closed-pub", "origin-pub", "limited-pub"]
     names += ["expiring-pub", "kept-pub", "small-pub", "nowhere"]
     given |= {name: name for name in names}
-    given |= {name.replace("_", "-"): path for name, path in more.items()}
     result = [f"--{name}=http://127.0.0.1:{port}/{path}/" for name, path in given.items()]
     result.append(f"--passthrough-listen=127.0.0.1:{notices}")
     return result + [f"--{name}={value}" for name, value in bounds.items()]

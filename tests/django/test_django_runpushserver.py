@@ -354,6 +354,20 @@ def test_settings_of_any_language_reach_the_relay() -> None:
     assert checked.returncode == 0, checked.stderr.decode()
 
 
+def test_subscribers_are_known_again_by_the_session_cookie_of_the_project() -> None:
+    told = {**LOCATIONS[0], "passthrough": "http://127.0.0.1:8000/passthrough"}
+    chosen = {**told, "prefix": "/chosen/", "passthrough_identity": ["member"]}
+    with override_settings(
+        PUSH_SERVER={"locations": [told, chosen, *LOCATIONS]}, SESSION_COOKIE_NAME="sid"
+    ):
+        locations = json.loads(conf.daemon_json())["locations"]
+    assert [one.get("passthrough_identity") for one in locations] == [
+        ["sid"],
+        ["member"],
+        *[None] * len(LOCATIONS),
+    ]
+
+
 def test_binary_that_make_built_is_the_one_of_the_package() -> None:
     daemon_binary()
     version = subprocess.run(

@@ -135,7 +135,8 @@ def test_dump_config_shows_every_default() -> None:
         "timeout: 55",
         "timeout_status: 304",
         "create_on_post: true",
-        "passthrough_linger: 0",
+        "passthrough_linger: 5",
+        "lingering: 100000",
     ):
         assert re.search(re.escape(expected) + r"\b", result.stdout), expected
 

@@ -211,10 +211,15 @@ BAD = {
         2,
         "passthrough",
     ),
-    "passthrough_linger not yet": (
-        "locations:\n  - type: subscriber\n    prefix: /s/\n    passthrough_linger: 5\n",
+    "a passthrough_linger that is no time": (
+        "locations:\n  - type: subscriber\n    prefix: /s/\n    passthrough_linger: -1\n",
         4,
         "passthrough_linger",
+    ),
+    "a passthrough_identity that is no cookie": (
+        "locations:\n  - type: subscriber\n    prefix: /s/\n    passthrough_identity: [a, 'b c']\n",
+        4,
+        "passthrough_identity",
     ),
     "no mapping": ("- port: 1\n", 1, ""),
     "no YAML": ("port: 1\naddress: [127.0.0.1\nlog: info\n", "[234]", ""),

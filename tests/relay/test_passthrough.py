@@ -1,4 +1,7 @@
-"""Notices to Django: what they hold, when they come, and that Django's troubles are its own."""
+"""Notices to Django: what they hold, when they come, and that Django's troubles are its own.
+
+Without passthrough_linger, whose tests are in test_linger.py.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,16 @@ BROWSER = [
 ]
 
 
+def pairs_to(url: str) -> Config:
+    """Keys of a location whose every held request has its pair of notices."""
+    return {"passthrough": url, "passthrough_linger": 0}
+
+
 def with_passthrough(
     django: FakeDjango, subscriber: Config | None = None, **limits: object
 ) -> Config:
     """A configuration whose subscriber location sends its notices to the application."""
-    return config(subscriber={"passthrough": django.url, **(subscriber or {})}, limits=limits)
+    return config(subscriber={**pairs_to(django.url), **(subscriber or {})}, limits=limits)
 
 
 @pytest.fixture
@@ -293,10 +301,10 @@ def test_nothing_is_sent_for_requests_that_are_not_held(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:
     """Answered at once, refused, malformed, OPTIONS, interval polling: Django hears of none."""
-    passthrough = {"type": "subscriber", "passthrough": django.url}
+    passthrough = {"type": "subscriber", **pairs_to(django.url)}
     relay = start_relay(
         config(
-            subscriber={"passthrough": django.url, "concurrency": "first"},
+            subscriber={**pairs_to(django.url), "concurrency": "first"},
             more=[
                 {**passthrough, "prefix": "/interval/", "polling": "interval"},
                 {**passthrough, "prefix": "/existing/"},
@@ -326,9 +334,7 @@ def test_nothing_is_sent_for_a_location_without_passthrough(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:
     quiet = {"type": "subscriber", "prefix": "/quiet/", "create_on_get": True}
-    relay = start_relay(
-        config(subscriber={"passthrough": django.url, "timeout": 0.2}, more=[quiet])
-    )
+    relay = start_relay(config(subscriber={**pairs_to(django.url), "timeout": 0.2}, more=[quiet]))
     polls = relay.hold("quiet", prefix="/quiet/")
     polls.close()
     relay.get("c")
@@ -574,7 +580,7 @@ def test_a_subscribe_that_never_left_is_followed_by_no_unsubscribe(
 ) -> None:
     quiet = {"type": "subscriber", "prefix": "/quiet/", "create_on_get": True, "timeout": 2}
     settings = config(
-        subscriber={"passthrough": deaf_django.url}, more=[quiet], limits={"notice_retry": 0.3}
+        subscriber=pairs_to(deaf_django.url), more=[quiet], limits={"notice_retry": 0.3}
     )
     relay = start_relay(settings)
     poll = relay.hold("c")
@@ -702,9 +708,7 @@ def test_a_proxy_in_the_environment_is_ignored(start_relay: StartRelay, django: 
 def test_a_passthrough_host_may_be_a_name(start_relay: StartRelay, django: FakeDjango) -> None:
     """Resolved without blocking a worker."""
     assert socket.gethostbyname("localhost") == "127.0.0.1"
-    relay = start_relay(
-        config(subscriber={"passthrough": f"http://localhost:{django.port}/passthrough"})
-    )
+    relay = start_relay(config(subscriber=pairs_to(f"http://localhost:{django.port}/passthrough")))
     relay.hold("c").close()
     notices: list[Notice] = django.wait_for(2)
     assert notices[0].header("Host") == f"localhost:{django.port}".encode()
@@ -713,7 +717,7 @@ def test_a_passthrough_host_may_be_a_name(start_relay: StartRelay, django: FakeD
 def test_the_query_of_the_passthrough_url_is_kept(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:
-    relay = start_relay(config(subscriber={"passthrough": django.url + "?key=a%20b"}))
+    relay = start_relay(config(subscriber=pairs_to(django.url + "?key=a%20b")))
     relay.hold("c").close()
     assert django.wait_for(2)[0].line == b"POST /passthrough?key=a%20b HTTP/1.1"
 

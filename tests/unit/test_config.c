@@ -126,6 +126,7 @@ test_nothing_at_all_means_the_defaults(void **state UNUSED)
 	assert_int_equal(config->limits.notice_connections, 8);
 	assert_int_equal(config->limits.notice_timeout_ms, 10000);
 	assert_int_equal(config->limits.notice_retry_ms, 10000);
+	assert_int_equal(config->limits.lingering, 100000);
 
 	assert_int_equal(config->n_stores, 1);
 	assert_string_equal(config->stores[0].name, "default");
@@ -149,7 +150,9 @@ test_nothing_at_all_means_the_defaults(void **state UNUSED)
 	assert_false(sub->cors.allow_credentials);
 	assert_false(sub->cors.publisher);
 	assert_null(sub->passthrough);
-	assert_int_equal(sub->passthrough_linger_ms, 0);
+	assert_int_equal(sub->passthrough_linger_ms, 5000);
+	assert_int_equal(sub->n_identity, 1);
+	assert_string_equal(sub->identity[0], "sessionid");
 	assert_int_equal(sub->timeout_ms[TRANSPORT_LONGPOLL], 55000);
 	assert_int_equal(sub->timeout_status, 304);
 	assert_null(sub->content_type);
@@ -525,8 +528,6 @@ test_value_out_of_bounds_is_told_with_the_bounds(void **state UNUSED)
 	    "test:4: locations[0].polling: must be long or interval, not \"lnog\"");
 	assert_error(SUBSCRIBER "  polling: [long]\n",
 	    "test:4: locations[0].polling: must be long or interval, not a list");
-	assert_error_begins(SUBSCRIBER "  passthrough_linger: 5\n",
-	    "test:4: locations[0].passthrough_linger: must be 0: this version");
 }
 
 static void
@@ -644,6 +645,30 @@ test_passthrough_is_a_whole_http_url_and_its_password_is_not_shown(void **state 
 	    "test:4: locations[0].passthrough: must be without user name and password");
 	config_unref(load(SUBSCRIBER "  passthrough: https://a.example:8443/passthrough?x=1\n"));
 	config_unref(load(SUBSCRIBER "  passthrough: http://[::1]:8000/passthrough\n"));
+}
+
+static void
+test_cookies_that_tell_who_it_is_are_a_list_of_names(void **state UNUSED)
+{
+	struct config *config = load(SUBSCRIBER "  passthrough_identity: [a, __Host-b]\n");
+
+	assert_int_equal(config->locations[0].n_identity, 2);
+	assert_string_equal(config->locations[0].identity[1], "__Host-b");
+	config_unref(config);
+	config = load(SUBSCRIBER "  passthrough_identity: []\n");
+	assert_int_equal(config->locations[0].n_identity, 0);
+	config_unref(config);
+	assert_error(SUBSCRIBER "  passthrough_identity: [a, 'b c']\n",
+	    "test:4: locations[0].passthrough_identity[1]: must be the name of a cookie, not "
+	    "\"b c\"");
+	assert_error(SUBSCRIBER "  passthrough_identity: ['']\n",
+	    "test:4: locations[0].passthrough_identity[0]: must be the name of a cookie, not "
+	    "\"\"");
+	assert_error(SUBSCRIBER "  passthrough_identity: [a, a]\n",
+	    "test:4: locations[0].passthrough_identity[1]: \"a\" is given twice");
+	assert_error(SUBSCRIBER
+	    "  passthrough_identity: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q]\n",
+	    "test:4: locations[0].passthrough_identity[16]: has more than 16 names");
 }
 
 static void
@@ -1068,6 +1093,7 @@ main(void)
 	    cmocka_unit_test(test_location_that_is_never_reached_is_refused),
 	    cmocka_unit_test(test_credentials_go_with_named_origins_alone),
 	    cmocka_unit_test(test_passthrough_is_a_whole_http_url_and_its_password_is_not_shown),
+	    cmocka_unit_test(test_cookies_that_tell_who_it_is_are_a_list_of_names),
 	    cmocka_unit_test(test_header_values_cannot_end_their_line),
 	    cmocka_unit_test(test_who_may_publish_is_told_by_addresses),
 	    cmocka_unit_test(test_what_is_no_yaml_is_told_with_its_line),

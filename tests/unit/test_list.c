@@ -101,6 +101,18 @@ test_an_element_knows_whether_it_is_listed_and_leaves_twice_without_harm(void **
 }
 
 static void
+test_the_first_is_taken_until_none_is_left(void **state UNUSED)
+{
+	fill(&head, "ab");
+	assert_ptr_equal(list_take(&head), item('a'));
+	assert_false(link_listed(item('a')));
+	assert_list(&head, "b");
+	assert_ptr_equal(list_take(&head), item('b'));
+	assert_null(list_take(&head));
+	assert_list(&head, "");
+}
+
+static void
 test_moving_all_appends_them_in_order_and_empties_the_source(void **state UNUSED)
 {
 	fill(&head, "ab");
@@ -146,6 +158,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_appended_ones_come_last_and_prepended_ones_first),
 	    TEST(test_an_element_knows_whether_it_is_listed_and_leaves_twice_without_harm),
+	    TEST(test_the_first_is_taken_until_none_is_left),
 	    TEST(test_moving_all_appends_them_in_order_and_empties_the_source),
 	    TEST(test_the_element_at_hand_may_leave_during_a_safe_walk),
 	};
