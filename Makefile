@@ -121,7 +121,7 @@ demo: all build/stamps/demo
 
 # ---- test -------------------------------------------------------------------------
 
-test: lint unit fuzz-corpus asan tsan memcheck conformance django-test js-test browser-test
+test: lint unit fuzz-corpus asan tsan memcheck conformance bench-test django-test js-test browser-test
 	@echo "all tests passed"
 
 # Leaks are errors as well; a report ends the program, so that no test passes over it.
@@ -164,10 +164,11 @@ browser-test: all
 	node --test tests/browser/*.test.mjs
 
 include tests/fuzz/fuzz.mk
+include bench/bench.mk
 
 # ---- form -------------------------------------------------------------------------
 
-C_DIRS := $(DIRS) tests/unit tests/fuzz tests/relay
+C_DIRS := $(DIRS) bench tests/unit tests/fuzz tests/relay
 C_FILES = $(foreach d,$(C_DIRS),$(wildcard $(d)/*.[ch]))
 TIDY_STAMPS = $(patsubst %.c,build/lint/%.tidy,$(filter %.c,$(C_FILES)))
 MYPY = $(VENV)/bin/mypy
@@ -183,6 +184,7 @@ lint: build/stamps/test
 	$(MYPY)
 	MYPYPATH=django_pushserver:.:tests/django $(MYPY_FILES) hatch_build.py tests/relay tests/django
 	MYPYPATH=tests/conformance $(MYPY_FILES) tests/conformance
+	MYPYPATH=bench $(MYPY_FILES) bench tests/bench tests/instructions
 	MYPYPATH=django_pushserver:examples/django $(MYPY_FILES) \
 	    --disable-error-code var-annotated --disable-error-code no-any-return examples/django
 	@mkdir -p build/lint/cppcheck
@@ -224,5 +226,8 @@ help:
 	@echo "make install  to PREFIX (/usr/local), below DESTDIR"
 	@echo "make asan, make tsan, make memcheck  the relay's tests under sanitizers and Valgrind"
 	@echo "make conformance      the clauses of the protocol, one by one"
+	@echo "make bench            the relay beside the least that is possible, and beside Nchan;"
+	@echo "                      ARGS='--rounds 3 --runs longpoll.*' for less"
+	@echo "make instructions     how many each poll, delivery and publish takes"
 	@echo "make fuzz             FUZZ_SECONDS for each target (60); needs clang"
 	@echo "make lint, make format, make clean"
