@@ -3,7 +3,7 @@
 # packages by apt-get (with sudo when not root), Python's into .venv, Node's into
 # node_modules.
 #
-#   scripts/setup.sh demo | test
+#   scripts/setup.sh demo | test | bench
 #   scripts/setup.sh check-libraries LIBRARY ...    for plain `make`: says what is missing
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,6 +12,8 @@ PYTHON=${PYTHON:-python3}
 
 build_packages=(gcc make pkg-config libc6-dev libevent-dev libhttp-parser-dev libyaml-dev
 	libcurl4-openssl-dev libpcre2-dev)
+# Only to be compared with.
+bench_packages=(nginx-light libnginx-mod-nchan)
 test_packages=(valgrind libcmocka-dev chromium curl clang-format clang-tidy cppcheck)
 
 say() {
@@ -93,6 +95,13 @@ test)
 	install_python -r tests/requirements.txt
 	install_node
 	;;
+bench)
+	install_packages "${build_packages[@]}"
+	if ! has_package nginx-light; then
+		say "nginx-light starts a service of its own: systemctl disable --now nginx stops it"
+	fi
+	install_packages "${bench_packages[@]}"
+	;;
 check-libraries)
 	shift
 	missing=()
@@ -113,7 +122,7 @@ check-libraries)
 	fi
 	;;
 *)
-	echo "usage: scripts/setup.sh demo | test | check-libraries LIBRARY ..." >&2
+	echo "usage: scripts/setup.sh demo | test | bench | check-libraries LIBRARY ..." >&2
 	exit 2
 	;;
 esac
