@@ -75,6 +75,7 @@ struct store_info {
 	struct msgid last;    /* of the last message, stored or not */
 };
 
+/* Filled in: status, and what has the call's name beside or above it. */
 struct store_result {
 	enum store_status status;
 	struct store_info info; /* create, info, append, drop; where status is OK */

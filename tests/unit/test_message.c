@@ -36,6 +36,30 @@ test_a_message_keeps_its_bytes_whatever_they_are(void **state UNUSED)
 }
 
 static void
+test_a_message_keeps_the_event_and_its_id_apart_from_the_rest(void **state UNUSED)
+{
+	struct message *msg = message_new(&(struct message_parts){
+	    .content_type = {"text/plain", 10},
+	    .event = {"news", 4},
+	    .event_id = {"i\0d", 3},
+	    .body = {"body", 4},
+	});
+	struct message *none = new_message(NULL, "body", 4);
+
+	assert_int_equal(msg->event_len, 4);
+	assert_memory_equal(message_event(msg), "news", 4);
+	assert_int_equal(msg->event_id_len, 3);
+	assert_memory_equal(message_event_id(msg), "i\0d", 3);
+	assert_memory_equal(message_content_type(msg), "text/plain", 10);
+	assert_int_equal(msg->body_len, 4);
+	assert_memory_equal(message_body(msg), "body", 4);
+	assert_int_equal(none->event_len + none->event_id_len, 0);
+	assert_memory_equal(message_body(none), "body", 4);
+	message_unref(msg);
+	message_unref(none);
+}
+
+static void
 test_an_empty_content_type_is_not_an_absent_one(void **state UNUSED)
 {
 	struct message *empty = new_message("", "x", 1), *absent = new_message(NULL, "x", 1);
@@ -131,6 +155,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_a_message_keeps_its_bytes_whatever_they_are),
+	    cmocka_unit_test(test_a_message_keeps_the_event_and_its_id_apart_from_the_rest),
 	    cmocka_unit_test(test_an_empty_content_type_is_not_an_absent_one),
 	    cmocka_unit_test(test_an_empty_body_is_a_message),
 	    cmocka_unit_test(test_a_message_lives_until_its_last_holder_in_any_thread),

@@ -1727,6 +1727,1017 @@ test_places_end_with_their_channel(void **state UNUSED)
 	store_unwatch(t.store, &two);
 }
 
+/* ---- several channels at one position --------------------------------------------- */
+
+#define SEVERAL_MAX STORE_CHANNELS_MAX
+
+/* A request for these channels; names ends with NULL. */
+static struct store_result
+next_of(const char *const *names, const struct store_query *query)
+{
+	struct channel_key keys[SEVERAL_MAX];
+	struct store_result result;
+	unsigned n = 0;
+
+	for (; names[n] != NULL; n++)
+		keys[n] = key(names[n]);
+	memset(&result, 0xee, sizeof(result));
+	assert_int_equal(
+	    store_next(t.store, keys, n, query, &result, never, NULL, NULL), STORE_DONE);
+	if (result.status != STORE_OK)
+		assert_null(result.msg);
+	else
+		assert_non_null(result.msg);
+	return result;
+}
+
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void
+test_several_channels_are_read_in_the_order_of_their_ids(void **state UNUSED)
+{
+	static const char *const order[] = {"b", "a", "a", "c", "b", "c", "a"};
+	struct store_result result;
+	struct msgid after = {0, -1};
+
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		post(order[i], (char[]){(char)('0' + i), '\0'});
+		post("another", "not for us");
+		if (i % 3 == 2)
+			pass_ms(1000);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		result = next_of(NAMES("a", "b", "c"),
+		    &(struct store_query){.has_after = i > 0, .after = after});
+		assert_int_equal(result.status, STORE_OK);
+		assert_memory_equal(result.msg->channel->key.bytes, order[i], 1);
+		after = result.msg->id;
+		assert_message(result, (char[]){(char)('0' + i), '\0'});
+	}
+	result =
+	    next_of(NAMES("a", "b", "c"), &(struct store_query){.has_after = true, .after = after});
+	assert_int_equal(result.status, STORE_NOTHING_NEWER);
+}
+
+static void
+test_one_who_waits_in_several_channels_hears_of_each(void **state UNUSED)
+{
+	struct store_watch a = watch_of(0), b = watch_of(0), c = watch_of(1);
+	struct store_result result;
+	struct msgid id;
+
+	post("a", "old");
+	create("b");
+	result =
+	    next_of(NAMES("a", "b", "c"), &(struct store_query){.has_after = true,
+					      .after = post("b", "old"),
+					      .create = true,
+					      .watches = (struct store_watch *[]){&a, &b, &c}});
+	assert_int_equal(result.status, STORE_NOTHING_NEWER);
+	assert_int_equal(a.held + b.held * 10 + c.held * 100, 111);
+	assert_true(c.transient);
+	assert_false(a.transient || b.transient);
+	id = post("b", "new");
+	assert_int_equal(notes_of(0), 1);
+	assert_int_equal(msgid_cmp(note(0, 0)->at, id), 0);
+	assert_true(id_below(result.newest, id));
+	post("c", "newer");
+	assert_int_equal(notes_of(1), 1);
+	stop_waiting(&a);
+	stop_waiting(&b);
+	stop_waiting(&c);
+	post("a", "nobody");
+	assert_int_equal(notes_of(0), 1);
+	store_unwatch(t.store, &a);
+	store_unwatch(t.store, &b);
+	store_unwatch(t.store, &c);
+}
+
+static void
+test_without_create_one_absent_channel_refuses_all_and_is_named(void **state UNUSED)
+{
+	struct store_watch a = watch_of(0), b = watch_of(0);
+	struct store_result result;
+
+	create("a");
+	result = next_of(
+	    NAMES("a", "b"), &(struct store_query){.watches = (struct store_watch *[]){&a, &b}});
+	assert_int_equal(result.status, STORE_NO_CHANNEL);
+	assert_int_equal(result.which, 1);
+	assert_int_equal(a.held + b.held, 0);
+	assert_int_equal(info("a").info.subscribers, 0);
+	post("a", "x");
+	assert_int_equal(next_of(NAMES("b", "a"), &(struct store_query){.has_after = false}).status,
+	    STORE_NO_CHANNEL);
+	assert_false(exists("b"));
+}
+
+static void
+test_with_create_absent_channels_are_made_only_for_one_who_waits(void **state UNUSED)
+{
+	struct store_watch a = watch_of(0), b = watch_of(0);
+	struct store_watch *watches[] = {&a, &b};
+	struct store_result result;
+
+	post("a", "x");
+	/* What there is comes, though another is absent: to one who may wait or not. */
+	assert_message(
+	    next_of(NAMES("a", "b"), &(struct store_query){.create = true, .watches = watches}),
+	    "x");
+	assert_message(next_of(NAMES("a", "b"), &(struct store_query){.create = true}), "x");
+	assert_false(exists("b"));
+	assert_int_equal(a.held + b.held, 0);
+	result = next_of(NAMES("a", "b"),
+	    &(struct store_query){
+		.create = true, .start = {.from = STORE_FROM_NEWEST}, .watches = watches});
+	assert_int_equal(result.status, STORE_NOTHING_NEWER);
+	assert_true(exists("b"));
+	assert_int_equal(info("b").info.requested_s, 0);
+	stop_waiting(&a);
+	stop_waiting(&b);
+	store_unwatch(t.store, &a);
+	store_unwatch(t.store, &b);
+	assert_false(exists("b"));
+	assert_true(exists("a"));
+}
+
+static void
+test_as_many_channels_as_there_may_be(void **state UNUSED)
+{
+	static struct store_watch watches[SEVERAL_MAX];
+	struct store_watch *pointers[SEVERAL_MAX];
+	static char names[SEVERAL_MAX][8];
+	const char *list[SEVERAL_MAX + 1] = {NULL};
+	struct message *more[SEVERAL_MAX] = {NULL};
+	struct msgid before;
+	struct store_result result;
+
+	for (size_t i = 0; i < SEVERAL_MAX; i++) {
+		snprintf(names[i], sizeof(names[i]), "n%zu", i);
+		list[i] = names[i];
+		watches[i] = watch_of((unsigned)i % WORKERS);
+		pointers[i] = &watches[i];
+	}
+	result = next_of(list, &(struct store_query){.create = true, .watches = pointers});
+	assert_int_equal(result.status, STORE_NOTHING_NEWER);
+	for (size_t i = 0; i < SEVERAL_MAX; i++)
+		post(names[(i * 7) % SEVERAL_MAX], "x");
+	for (unsigned w = 0; w < WORKERS; w++)
+		assert_true(notes_of(w) >= SEVERAL_MAX / WORKERS);
+	result = next_of(
+	    list, &(struct store_query){.more = more, .more_max = SEVERAL_MAX, .more_bytes = 1000});
+	assert_int_equal(result.n_more, SEVERAL_MAX - 1);
+	before = result.msg->id;
+	message_unref(result.msg);
+	for (size_t i = 0; i < SEVERAL_MAX - 1; i++) {
+		assert_true(id_below(before, more[i]->id));
+		before = more[i]->id;
+		message_unref(more[i]);
+	}
+	for (size_t i = 0; i < SEVERAL_MAX; i++) {
+		assert_int_equal(watches[i].held, 1);
+		stop_waiting(&watches[i]);
+		store_unwatch(t.store, &watches[i]);
+	}
+}
+
+/* ---- where one begins without a position ------------------------------------------- */
+
+/* The bodies that one gets who begins so, up to the newest. */
+static const char *
+from(const char *const *names, enum store_start_from where, uint32_t n)
+{
+	static char text[8192];
+	struct message *more[2000];
+	struct store_result result = next_of(names, &(struct store_query){.create = true,
+							.start = {where, n},
+							.more = more,
+							.more_max = ARRAY_LEN(more),
+							.more_bytes = sizeof(text)});
+	size_t len = 0;
+
+	text[0] = '\0';
+	assert_false(result.gap);
+	if (result.status == STORE_NOTHING_NEWER)
+		return text;
+	memcpy(text, message_body(result.msg), len = result.msg->body_len);
+	message_unref(result.msg);
+	for (unsigned i = 0; i < result.n_more; i++) {
+		assert_true(len + more[i]->body_len < sizeof(text));
+		memcpy(text + len, message_body(more[i]), more[i]->body_len);
+		len += more[i]->body_len;
+		message_unref(more[i]);
+	}
+	text[len] = '\0';
+	return text;
+}
+
+static void
+test_a_start_is_counted_from_the_oldest_or_the_newest(void **state UNUSED)
+{
+	open_store((struct retention){.max_messages = 5});
+	for (int i = 1; i <= 9; i++)
+		post("a", (char[]){(char)('0' + i), '\0'});
+	assert_string_equal(from(NAMES("a"), STORE_FROM_OLDEST, 0), "56789");
+	assert_string_equal(from(NAMES("a"), STORE_FROM_NEWEST, 0), "");
+	assert_string_equal(from(NAMES("a"), STORE_FROM_NTH, 1), "56789");
+	assert_string_equal(from(NAMES("a"), STORE_FROM_NTH, 2), "6789");
+	assert_string_equal(from(NAMES("a"), STORE_FROM_NTH, 5), "9");
+	assert_string_equal(from(NAMES("a"), STORE_FROM_NTH, 6), "");
+	assert_string_equal(from(NAMES("a"), STORE_FROM_NTH, UINT32_MAX), "");
+	assert_string_equal(from(NAMES("a"), STORE_FROM_LAST, 1), "9");
+	assert_string_equal(from(NAMES("a"), STORE_FROM_LAST, 5), "56789");
+	assert_string_equal(from(NAMES("a"), STORE_FROM_LAST, UINT32_MAX), "56789");
+	assert_string_equal(from(NAMES("a"), STORE_FROM_LAST, 0), "");
+}
+
+static void
+test_a_start_is_counted_over_all_channels_together(void **state UNUSED)
+{
+	const char *const *both = NAMES("a", "empty", "b", "c");
+
+	create("empty");
+	for (int i = 0; i < 9; i++)
+		post((char[]){"aabcbacca"[i], '\0'}, (char[]){(char)('1' + i), '\0'});
+	assert_string_equal(from(both, STORE_FROM_OLDEST, 0), "123456789");
+	assert_string_equal(from(both, STORE_FROM_NEWEST, 0), "");
+	assert_string_equal(from(both, STORE_FROM_NTH, 1), "123456789");
+	assert_string_equal(from(both, STORE_FROM_NTH, 4), "456789");
+	assert_string_equal(from(both, STORE_FROM_NTH, 9), "9");
+	assert_string_equal(from(both, STORE_FROM_NTH, 10), "");
+	assert_string_equal(from(both, STORE_FROM_LAST, 1), "9");
+	assert_string_equal(from(both, STORE_FROM_LAST, 4), "6789");
+	assert_string_equal(from(both, STORE_FROM_LAST, 9), "123456789");
+	assert_string_equal(from(both, STORE_FROM_LAST, 10), "123456789");
+	assert_string_equal(from(NAMES("empty", "absent"), STORE_FROM_NEWEST, 0), "");
+}
+
+static void
+test_a_start_over_several_channels_goes_no_further_than_it_may(void **state UNUSED)
+{
+	for (unsigned i = 0; i < STORE_START_MAX + 5; i++)
+		post(i % 2 ? "a" : "b", i == 5 ? "5" : i == STORE_START_MAX - 1 ? "N" : "");
+	assert_string_equal(from(NAMES("a", "b"), STORE_FROM_LAST, UINT32_MAX), "5N");
+	assert_string_equal(from(NAMES("a", "b"), STORE_FROM_LAST, STORE_START_MAX - 1), "N");
+	assert_string_equal(from(NAMES("a", "b"), STORE_FROM_NTH, STORE_START_MAX), "N");
+	assert_string_equal(from(NAMES("a", "b"), STORE_FROM_NTH, STORE_START_MAX + 1), "");
+}
+
+static void
+test_one_who_begins_at_the_newest_waits_for_what_comes(void **state UNUSED)
+{
+	struct store_watch watch = watch_of(0);
+	struct store_result result;
+
+	post("a", "old");
+	result = next("a",
+	    &(struct store_query){.start = {.from = STORE_FROM_NEWEST}, .watches = ONE(&watch)});
+	assert_int_equal(result.status, STORE_NOTHING_NEWER);
+	assert_false(result.gap);
+	assert_int_equal(result.number, 1);
+	post("a", "new");
+	assert_int_equal(notes_of(0), 1);
+	stop_waiting(&watch);
+	store_unwatch(t.store, &watch);
+}
+
+/* ---- streams ------------------------------------------------------------------------ */
+
+/* What a stream keeps between its calls. */
+struct stream {
+	struct store_watch watch;
+	struct msgid position, joined;
+	uint64_t number;
+};
+
+/* It begins; the message it got is taken. */
+static struct store_result
+open_stream(struct stream *st, const char *channel, const struct store_start *start)
+{
+	struct store_result result;
+
+	st->watch = watch_of(0);
+	result = next(channel,
+	    &(struct store_query){
+		.create = true, .start = *start, .stream = true, .watches = ONE(&st->watch)});
+	st->joined = result.newest;
+	st->position = result.msg != NULL ? result.msg->id : result.newest;
+	st->number = result.msg != NULL ? result.msg->number : result.number;
+	return result;
+}
+
+static struct store_result
+read_on(struct stream *st, const char *channel)
+{
+	struct store_result result = next(channel, &(struct store_query){.has_after = true,
+						       .after = st->position,
+						       .held = true,
+						       .joined = st->joined,
+						       .has_after_number = true,
+						       .after_number = st->number,
+						       .watches = ONE(&st->watch)});
+
+	st->position = result.msg != NULL ? result.msg->id : result.newest;
+	st->number = result.msg != NULL ? result.msg->number : result.number;
+	return result;
+}
+
+static void
+close_stream(struct stream *st)
+{
+	stop_waiting(&st->watch);
+	store_unwatch(t.store, &st->watch);
+}
+
+static const struct store_start oldest_first = {.from = STORE_FROM_OLDEST};
+static const struct store_start newest_only = {.from = STORE_FROM_NEWEST};
+
+static void
+test_a_stream_is_held_also_while_there_are_messages_and_counted_once(void **state UNUSED)
+{
+	struct stream st;
+
+	post("a", "1");
+	post("a", "2");
+	assert_message(open_stream(&st, "a", &oldest_first), "1");
+	assert_int_equal(st.watch.held, 1);
+	post("a", "3");
+	assert_int_equal(notes_of(0), 1);
+	assert_message(read_on(&st, "a"), "2");
+	assert_message(read_on(&st, "a"), "3");
+	assert_int_equal(read_on(&st, "a").status, STORE_NOTHING_NEWER);
+	assert_int_equal(st.watch.held, 1);
+	assert_int_equal(info("a").info.subscribers, 1);
+	close_stream(&st);
+	assert_int_equal(info("a").info.subscribers, 0);
+}
+
+static void
+test_a_stream_that_reads_on_is_no_new_request(void **state UNUSED)
+{
+	struct stream st;
+
+	open_stream(&st, "a", &newest_only);
+	pass_ms(5000);
+	assert_int_equal(read_on(&st, "a").status, STORE_NOTHING_NEWER);
+	assert_int_equal(info("a").info.requested_s, 5);
+	close_stream(&st);
+}
+
+static void
+test_what_was_deleted_is_over_for_a_stream_though_there_is_a_new_one(void **state UNUSED)
+{
+	struct stream st, other;
+
+	post("a", "1");
+	assert_message(open_stream(&st, "a", &oldest_first), "1");
+	drop("a", NULL);
+	assert_int_equal(read_on(&st, "a").status, STORE_NOTHING_NEWER);
+	st.position = st.joined;
+	/* Someone of the same worker waits in the new channel: by the same watch. */
+	post("a", "of the new one");
+	assert_message(next("a", &(struct store_query){.stream = true, .watches = ONE(&st.watch)}),
+	    "of the new one");
+	assert_non_null(st.watch.channel);
+	assert_int_equal(read_on(&st, "a").status, STORE_NOTHING_NEWER);
+	/* Who came to the new one reads it. */
+	assert_message(open_stream(&other, "a", &oldest_first), "of the new one");
+	close_stream(&other);
+	stop_waiting(&st.watch);
+	close_stream(&st);
+}
+
+static void
+test_of_several_channels_the_deleted_one_is_passed_over(void **state UNUSED)
+{
+	struct store_watch a = watch_of(0), b = watch_of(0);
+	struct store_watch *watches[] = {&a, &b};
+	struct store_query query = {.create = true, .stream = true, .watches = watches};
+	struct store_result result;
+
+	result = next_of(NAMES("a", "b"), &query);
+	query = (struct store_query){.has_after = true,
+	    .after = result.newest,
+	    .held = true,
+	    .joined = result.newest,
+	    .watches = watches};
+	drop("a", NULL);
+	post("a", "of another");
+	post("b", "2");
+	assert_message(next_of(NAMES("a", "b"), &query), "2");
+	drop("b", NULL);
+	result = next_of(NAMES("a", "b"), &query);
+	assert_int_equal(result.status, STORE_NOTHING_NEWER);
+	assert_false(result.gap);
+	stop_waiting(&a);
+	stop_waiting(&b);
+	store_unwatch(t.store, &a);
+	store_unwatch(t.store, &b);
+}
+
+/* ---- what was lost ------------------------------------------------------------------ */
+
+static void
+test_messages_are_numbered_in_their_channel_stored_or_not(void **state UNUSED)
+{
+	struct store_result result;
+
+	post_foregone("a", "1");
+	post("b", "x");
+	post("a", "2");
+	result = oldest("a");
+	assert_int_equal(result.msg->number, 2);
+	assert_int_equal(result.number, 2);
+	assert_message(result, "2");
+	assert_int_equal(info("a").info.published, 2);
+	drop("a", NULL);
+	post("a", "1");
+	result = oldest("a");
+	assert_int_equal(result.msg->number, 1);
+	message_unref(result.msg);
+}
+
+static void
+test_a_stream_that_fell_behind_is_told_how_many_it_lost(void **state UNUSED)
+{
+	struct store_result result;
+	struct stream st;
+
+	open_store((struct retention){.max_messages = 2});
+	post("a", "1");
+	assert_message(open_stream(&st, "a", &oldest_first), "1");
+	for (int i = 2; i <= 10; i++)
+		post("a", i == 9 ? "9" : i == 10 ? "10" : "x");
+	result = read_on(&st, "a");
+	assert_true(result.gap);
+	assert_int_equal(result.lost, 7);
+	assert_message(result, "9");
+	result = read_on(&st, "a");
+	assert_false(result.gap);
+	assert_int_equal(result.lost, 0);
+	assert_message(result, "10");
+	close_stream(&st);
+}
+
+static void
+test_a_stream_has_lost_what_was_not_stored_while_it_was_busy(void **state UNUSED)
+{
+	struct store_result result;
+	struct stream st;
+
+	open_stream(&st, "a", &newest_only);
+	post_foregone("a", "1");
+	post_foregone("a", "2");
+	post("a", "3");
+	post_foregone("a", "4");
+	post("a", "5");
+	result = read_on(&st, "a");
+	assert_true(result.gap);
+	assert_int_equal(result.lost, 2);
+	assert_message(result, "3");
+	result = read_on(&st, "a");
+	assert_int_equal(result.lost, 1);
+	assert_message(result, "5");
+	post_foregone("a", "6");
+	result = read_on(&st, "a");
+	assert_int_equal(result.status, STORE_NOTHING_NEWER);
+	assert_true(result.gap);
+	assert_int_equal(result.lost, 1);
+	result = read_on(&st, "a");
+	assert_false(result.gap);
+	close_stream(&st);
+}
+
+static void
+test_a_stream_that_does_not_count_is_told_a_gap_once_as_it_passes_it(void **state UNUSED)
+{
+	struct store_watch a = watch_of(0), b = watch_of(0);
+	struct store_watch *watches[] = {&a, &b};
+	struct store_query query = {.has_after = true, .held = true, .watches = watches};
+	struct store_result result;
+
+	result = next_of(NAMES("a", "b"),
+	    &(struct store_query){.create = true, .stream = true, .watches = watches});
+	query.after = query.joined = result.newest;
+	post("a", "1");
+	post_foregone("b", "2");
+	post("a", "3");
+	post("b", "4");
+	for (int i = 0; i < 3; i++) {
+		static const char *const bodies[] = {"1", "3", "4"};
+
+		result = next_of(NAMES("a", "b"), &query);
+		assert_int_equal(result.gap, i == 1);
+		assert_int_equal(result.lost, 0);
+		query.after = result.msg->id;
+		assert_message(result, bodies[i]);
+	}
+	post_foregone("a", "5");
+	result = next_of(NAMES("a", "b"), &query);
+	assert_int_equal(result.status, STORE_NOTHING_NEWER);
+	assert_true(result.gap);
+	query.after = result.newest;
+	assert_false(next_of(NAMES("a", "b"), &query).gap);
+	stop_waiting(&a);
+	stop_waiting(&b);
+	store_unwatch(t.store, &a);
+	store_unwatch(t.store, &b);
+}
+
+static void
+test_of_several_channels_a_gap_is_said_when_it_is_passed(void **state UNUSED)
+{
+	struct msgid after;
+	struct store_result result;
+
+	open_store((struct retention){.max_messages = 2});
+	pass_ms(1000);
+	after = post("a", "1");
+	post("a", "2");
+	for (int i = 0; i < 4; i++)
+		post("b", i == 2 ? "b2" : i == 3 ? "b3" : "x");
+	/* b has lost two after a's second message. */
+	result = next_of(NAMES("a", "b"), &(struct store_query){.has_after = true, .after = after});
+	assert_false(result.gap);
+	after = result.msg->id;
+	assert_message(result, "2");
+	result = next_of(NAMES("a", "b"), &(struct store_query){.has_after = true, .after = after});
+	assert_true(result.gap);
+	after = result.msg->id;
+	assert_message(result, "b2");
+	result = next_of(NAMES("a", "b"), &(struct store_query){.has_after = true, .after = after});
+	assert_false(result.gap);
+	assert_message(result, "b3");
+}
+
+static void
+test_an_absent_channel_may_have_had_what_the_store_has_forgotten(void **state UNUSED)
+{
+	struct msgid after;
+
+	pass_ms(1000);
+	after = post("a", "1");
+	assert_false(next_of(
+	    NAMES("b"), &(struct store_query){.create = true, .has_after = true, .after = after})
+			 .gap);
+	post("b", "2");
+	drop("b", NULL);
+	assert_true(next_of(
+	    NAMES("b"), &(struct store_query){.create = true, .has_after = true, .after = after})
+			.gap);
+}
+
+/* ---- the messages that follow ------------------------------------------------------- */
+
+static void
+release_more(struct store_result *result, struct message **more)
+{
+	message_unref(result->msg);
+	while (result->n_more > 0)
+		message_unref(more[--result->n_more]);
+}
+
+static void
+test_more_is_bounded_by_count_and_bytes_but_the_first_always_comes(void **state UNUSED)
+{
+	struct message *more[10];
+	struct store_query query = {.more = more, .more_max = 3, .more_bytes = 1000};
+	struct store_result result;
+
+	for (int i = 0; i < 8; i++)
+		append_bytes("a", block, 100, STORE_APPEND_CREATE | STORE_APPEND_KEEP, NULL);
+	result = next("a", &query);
+	assert_int_equal(result.n_more, 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(more[i]->number, i + 2);
+	release_more(&result, more);
+	query.more_max = 10;
+	query.more_bytes = 400;
+	result = next("a", &query);
+	assert_int_equal(result.n_more, 3);
+	release_more(&result, more);
+	query.more_bytes = 399;
+	result = next("a", &query);
+	assert_int_equal(result.n_more, 2);
+	release_more(&result, more);
+	query.more_bytes = 99;
+	result = next("a", &query);
+	assert_int_equal(result.n_more, 0);
+	release_more(&result, more);
+	query.more_bytes = 10000;
+	result = next("a", &query);
+	assert_int_equal(result.n_more, 7);
+	release_more(&result, more);
+}
+
+static void
+test_more_ends_before_a_gap(void **state UNUSED)
+{
+	struct message *more[10];
+	struct store_query query = {
+	    .has_after = true, .more = more, .more_max = 10, .more_bytes = 1000};
+	struct store_result result;
+	struct stream st;
+
+	/* In one channel what was not stored is one, to one who is held. */
+	open_stream(&st, "a", &newest_only);
+	post("a", "1");
+	post("a", "2");
+	post_foregone("a", "3");
+	post("a", "4");
+	query.after = st.position;
+	result = next("a", &query);
+	assert_int_equal(result.n_more, 2);
+	release_more(&result, more);
+	query.held = query.has_after_number = true;
+	query.joined = st.joined;
+	query.watches = ONE(&st.watch);
+	result = next("a", &query);
+	assert_int_equal(result.n_more, 1);
+	assert_false(result.gap);
+	query.after = more[0]->id;
+	query.after_number = more[0]->number;
+	release_more(&result, more);
+	result = next("a", &query);
+	assert_int_equal(result.lost, 1);
+	assert_message(result, "4");
+	close_stream(&st);
+
+	/* In several: what was dropped between the messages of another. */
+	open_store((struct retention){.max_messages = 2});
+	pass_ms(1000);
+	query = (struct store_query){.has_after = true,
+	    .after = post("a", "0"),
+	    .more = more,
+	    .more_max = 10,
+	    .more_bytes = 1000};
+	post("a", "1");
+	post("b", "2");
+	post("a", "3");
+	post("b", "4");
+	post("b", "5");
+	result = next_of(NAMES("a", "b"), &query);
+	assert_false(result.gap);
+	assert_int_equal(result.n_more, 0);
+	query.after = result.msg->id;
+	assert_message(result, "1");
+	result = next_of(NAMES("a", "b"), &query);
+	assert_true(result.gap);
+	assert_int_equal(result.n_more, 2);
+	release_more(&result, more);
+}
+
+/* ---- bounds and places over several channels ----------------------------------------- */
+
+static void
+test_a_channel_that_is_full_takes_no_one_and_nobody_is_held_anywhere(void **state UNUSED)
+{
+	struct store_watch a = watch_of(0), b = watch_of(1), first = watch_of(2);
+	struct store_watch *watches[] = {&a, &b};
+	struct store_query query = {.create = true, .watches = watches, .max_subscribers = 2};
+	struct store_result result;
+
+	wait_in("b", &first);
+	wait_in("b", &first);
+	result = next_of(NAMES("a", "b"), &query);
+	assert_int_equal(result.status, STORE_FULL);
+	assert_int_equal(result.which, 1);
+	assert_int_equal(a.held + b.held, 0);
+	assert_false(exists("a"));
+	/* A stream is not given what is there either. */
+	post("b", "x");
+	query.stream = true;
+	assert_int_equal(next_of(NAMES("a", "b"), &query).status, STORE_FULL);
+	/* Who is answered at once is not held. */
+	query.stream = false;
+	assert_message(next_of(NAMES("a", "b"), &query), "x");
+	stop_waiting(&first);
+	query.start.from = STORE_FROM_NEWEST;
+	assert_int_equal(next_of(NAMES("a", "b"), &query).status, STORE_NOTHING_NEWER);
+	assert_int_equal(info("b").info.subscribers, 2);
+	stop_waiting(&a);
+	stop_waiting(&b);
+	stop_waiting(&first);
+	store_unwatch(t.store, &a);
+	store_unwatch(t.store, &b);
+	store_unwatch(t.store, &first);
+}
+
+/* As take_place(), in two channels. */
+static struct store_result
+take_both(struct store_watch *a, struct store_watch *b, enum store_hold_mode mode, uint64_t ticket)
+{
+	const struct store_hold hold = {.mode = mode, .place = 0, .ticket = ticket};
+
+	return next_of(NAMES("a", "b"), &(struct store_query){.start = newest_only,
+					    .create = true,
+					    .watches = (struct store_watch *[]){a, b},
+					    .hold = &hold});
+}
+
+static void
+test_places_are_taken_in_all_channels_or_in_none(void **state UNUSED)
+{
+	struct store_watch a = watch_of(0), b = watch_of(0), other = watch_of(1);
+	struct store_result result;
+
+	take_place("b", &other, STORE_HOLD_FIRST, 0, 1);
+	result = take_both(&a, &b, STORE_HOLD_FIRST, 2);
+	assert_int_equal(result.status, STORE_CONFLICT);
+	assert_int_equal(result.which, 1);
+	assert_false(exists("a"));
+	give_place(&other, 0, 1);
+	assert_int_equal(take_both(&a, &b, STORE_HOLD_FIRST, 2).status, STORE_NOTHING_NEWER);
+	assert_int_equal(take_place("a", &other, STORE_HOLD_FIRST, 0, 3).status, STORE_CONFLICT);
+	assert_int_equal(take_place("b", &other, STORE_HOLD_FIRST, 0, 3).status, STORE_CONFLICT);
+	give_place(&a, 0, 2);
+	give_place(&b, 0, 2);
+	store_unwatch(t.store, &a);
+	store_unwatch(t.store, &b);
+	store_unwatch(t.store, &other);
+}
+
+static void
+test_the_last_displaces_in_each_channel_who_has_it(void **state UNUSED)
+{
+	struct store_watch a = watch_of(0), b = watch_of(2), a2 = watch_of(1), b2 = watch_of(1);
+
+	take_place("a", &a, STORE_HOLD_LAST, 0, 1);
+	take_place("b", &b, STORE_HOLD_LAST, 0, 2);
+	assert_int_equal(take_both(&a2, &b2, STORE_HOLD_LAST, 3).status, STORE_NOTHING_NEWER);
+	assert_int_equal(notes_of(0), 1);
+	assert_int_equal(notes_of(1), 0);
+	assert_int_equal(notes_of(2), 1);
+	for (unsigned w = 0; w <= 2; w += 2) {
+		assert_int_equal(note(w, 0)->note.kind, NOTE_DISPLACED);
+		assert_int_equal(note(w, 0)->ticket, w == 0 ? 1 : 2);
+		assert_int_equal(note(w, 0)->channel->key.bytes[0], w == 0 ? 'a' : 'b');
+	}
+	give_place(&a, 0, 1);
+	give_place(&b, 0, 2);
+	/* Back in one of them only. */
+	take_place("b", &b, STORE_HOLD_LAST, 0, 4);
+	assert_int_equal(notes_of(1), 1);
+	assert_int_equal(note(1, 0)->ticket, 3);
+	give_place(&a2, 0, 3);
+	give_place(&b2, 0, 3);
+	give_place(&b, 0, 4);
+	store_unwatch(t.store, &a);
+	store_unwatch(t.store, &b);
+	store_unwatch(t.store, &a2);
+	store_unwatch(t.store, &b2);
+}
+
+/* More channels than workers: a note for each, one wake for all. */
+static void
+test_a_worker_may_lose_more_places_at_once_than_there_are_workers(void **state UNUSED)
+{
+	static struct store_watch one[SEVERAL_MAX], two[SEVERAL_MAX];
+	struct store_watch *ones[SEVERAL_MAX], *twos[SEVERAL_MAX];
+	static char names[SEVERAL_MAX][8];
+	const char *list[SEVERAL_MAX + 1] = {NULL};
+	struct store_hold hold = {.mode = STORE_HOLD_LAST, .ticket = 1};
+	struct store_query query = {.create = true, .watches = ones, .hold = &hold};
+
+	for (size_t i = 0; i < SEVERAL_MAX; i++) {
+		snprintf(names[i], sizeof(names[i]), "n%zu", i);
+		list[i] = names[i];
+		one[i] = watch_of(0);
+		two[i] = watch_of(1);
+		ones[i] = &one[i];
+		twos[i] = &two[i];
+	}
+	assert_int_equal(next_of(list, &query).status, STORE_NOTHING_NEWER);
+	query.watches = twos;
+	hold.ticket = 2;
+	assert_int_equal(next_of(list, &query).status, STORE_NOTHING_NEWER);
+	assert_int_equal(notes_of(0), SEVERAL_MAX);
+	for (size_t i = 0; i < SEVERAL_MAX; i++) {
+		give_place(&one[i], 0, 1);
+		give_place(&two[i], 0, 2);
+		store_unwatch(t.store, &one[i]);
+		store_unwatch(t.store, &two[i]);
+	}
+}
+
+/* ---- statistics ---------------------------------------------------------------------- */
+
+static struct store_stats
+stats(void)
+{
+	struct store_result result;
+	struct store_stats stats;
+
+	memset(&stats, 0xee, sizeof(stats));
+	assert_int_equal(store_stats(t.store, &stats, &result, never, NULL, NULL), STORE_DONE);
+	assert_int_equal(result.status, STORE_OK);
+	return stats;
+}
+
+static void
+test_the_store_counts_what_it_has_and_what_it_ever_had(void **state UNUSED)
+{
+	struct store_watch a = watch_of(0), b = watch_of(3);
+	uint64_t bytes;
+
+	open_store((struct retention){.max_messages = 2});
+	assert_int_equal(stats().channels + stats().published + stats().bytes, 0);
+	for (int i = 0; i < 5; i++)
+		post("a", "x");
+	post_foregone("b", "x");
+	wait_in("a", &a);
+	wait_in("a", &a);
+	wait_in("b", &b);
+	assert_int_equal(stats().channels, 2);
+	assert_int_equal(stats().published, 6);
+	assert_int_equal(stats().stored, 2);
+	assert_int_equal(stats().subscribers, 3);
+	bytes = stats().bytes;
+	assert_true(bytes > 0);
+	stop_waiting(&a);
+	assert_int_equal(stats().subscribers, 2);
+	/* What is gone was published all the same; who is told is held until he leaves. */
+	drop("a", NULL);
+	assert_int_equal(stats().channels, 1);
+	assert_int_equal(stats().published, 6);
+	assert_int_equal(stats().stored, 0);
+	assert_int_equal(stats().subscribers, 2);
+	assert_true(stats().bytes < bytes);
+	stop_waiting(&a);
+	stop_waiting(&b);
+	store_unwatch(t.store, &a);
+	store_unwatch(t.store, &b);
+	assert_int_equal(stats().subscribers, 0);
+}
+
+static void
+test_more_workers_than_totals_are_counted_all(void **state UNUSED)
+{
+	struct store_watch watches[STORE_TOTALS * 2];
+	struct mailbox *mailboxes[ARRAY_LEN(watches)];
+
+	for (size_t i = 0; i < ARRAY_LEN(watches); i++) {
+		mailboxes[i] = mailbox_new(t.workers[0].base, on_note, &t.workers[0]);
+		watches[i] = (struct store_watch){.mailbox = mailboxes[i]};
+		wait_in("a", &watches[i]);
+	}
+	assert_int_equal(stats().subscribers, ARRAY_LEN(watches));
+	for (size_t i = 0; i < ARRAY_LEN(watches); i++) {
+		stop_waiting(&watches[i]);
+		store_unwatch(t.store, &watches[i]);
+		mailbox_free(mailboxes[i], forget_note);
+	}
+	assert_int_equal(stats().subscribers, 0);
+}
+
+/* One answer; how many it has. */
+static unsigned
+list(const struct store_selection *selection, struct store_cursor *cursor,
+    struct store_listed *listed, unsigned max)
+{
+	struct store_result result;
+
+	memset(&result, 0xee, sizeof(result));
+	assert_int_equal(
+	    store_list(t.store, selection, cursor, listed, max, &result, never, NULL, NULL),
+	    STORE_DONE);
+	assert_int_equal(result.status, STORE_OK);
+	assert_true(result.n_listed <= max);
+	return result.n_listed;
+}
+
+static void
+test_channels_are_listed_by_their_ids_with_what_they_have(void **state UNUSED)
+{
+	struct channel_key keys[] = {key("b"), key("absent"), key("a")};
+	struct store_cursor cursor = {.done = false};
+	struct store_listed listed[3];
+	struct store_watch watch = watch_of(0);
+
+	open_store((struct retention){.max_messages = 2});
+	for (int i = 0; i < 3; i++)
+		post("a", "x");
+	wait_in("b", &watch);
+	assert_int_equal(list(&(struct store_selection){.keys = keys, .n_keys = 3}, &cursor, listed,
+			     ARRAY_LEN(listed)),
+	    2);
+	assert_true(cursor.done);
+	assert_memory_equal(listed[0].id->key.bytes, "b", 1);
+	assert_int_equal(listed[0].subscribers, 1);
+	assert_int_equal(listed[0].published + listed[0].stored, 0);
+	assert_memory_equal(listed[1].id->key.bytes, "a", 1);
+	assert_int_equal(listed[1].published, 3);
+	assert_int_equal(listed[1].stored, 2);
+	assert_int_equal(listed[1].subscribers, 0);
+	channel_id_unref(listed[0].id);
+	channel_id_unref(listed[1].id);
+	stop_waiting(&watch);
+	store_unwatch(t.store, &watch);
+}
+
+static void
+test_channels_are_listed_by_their_beginning(void **state UNUSED)
+{
+	static const char *const names[] = {"a", "ab", "abc", "b", "ab\n"};
+	const struct store_selection selection = {.prefix = "ab", .prefix_len = 2};
+	struct store_cursor cursor = {.done = false};
+	struct store_listed listed[STORE_LIST_MAX];
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		create(names[i]);
+	while (!cursor.done) {
+		unsigned got = list(&selection, &cursor, listed, STORE_LIST_MAX);
+
+		for (unsigned i = 0; i < got; i++) {
+			assert_true(listed[i].id->key.len >= 2);
+			assert_memory_equal(listed[i].id->key.bytes, "ab", 2);
+			channel_id_unref(listed[i].id);
+		}
+		n += got;
+	}
+	assert_int_equal(n, 3);
+}
+
+/*
+ * The table grows and shrinks between the answers. Those named s… stay.
+ */
+static void
+test_a_channel_that_stays_is_listed_once_whatever_comes_and_goes(void **state UNUSED)
+{
+	enum {
+		STAY = 700,
+		OTHERS = 6000
+	};
+	const struct store_selection all = {.prefix_len = 0};
+
+	for (unsigned i = 0; i < STAY; i++)
+		create((char[]){'s', (char)('0' + i / 100), (char)('0' + i / 10 % 10),
+		    (char)('0' + i % 10), '\0'});
+	for (unsigned max = 1; max <= STORE_LIST_MAX; max = max * 4 + 1) {
+		static unsigned seen[STAY];
+		struct store_cursor cursor = {.done = false};
+		struct store_listed listed[STORE_LIST_MAX];
+		unsigned answers = 0, others = 0;
+		bool adding = true;
+
+		memset(seen, 0, sizeof(seen));
+		for (; !cursor.done; answers++) {
+			unsigned n = list(&all, &cursor, listed, max);
+
+			for (unsigned i = 0; i < n; i++) {
+				const unsigned char *id = listed[i].id->key.bytes;
+
+				if (id[0] == 's')
+					seen[(id[1] - '0') * 100 + (id[2] - '0') * 10 + id[3] -
+					     '0']++;
+				channel_id_unref(listed[i].id);
+			}
+			for (int i = 0; i < 400; i++) {
+				char name[16];
+
+				if (others == (adding ? OTHERS : 0))
+					adding = !adding;
+				snprintf(name, sizeof(name), "o%u", adding ? others : others - 1);
+				if (adding)
+					create(name);
+				else
+					drop(name, NULL);
+				others = adding ? others + 1 : others - 1;
+			}
+		}
+		for (unsigned i = 0; i < STAY; i++)
+			assert_int_equal(seen[i], 1);
+		assert_true(answers >= STAY / max);
+		while (others > 0) {
+			char name[16];
+
+			snprintf(name, sizeof(name), "o%u", --others);
+			drop(name, NULL);
+		}
+	}
+}
+
+static void
+test_one_answer_of_a_list_looks_at_a_slice_of_a_large_store(void **state UNUSED)
+{
+	const struct store_selection none = {.prefix = "zzz", .prefix_len = 3};
+	struct store_cursor cursor = {.done = false};
+	struct store_listed listed[1];
+	unsigned answers = 0;
+
+	for (int i = 0; i < 20000; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "%d", i);
+		create(name);
+	}
+	for (; !cursor.done; answers++)
+		assert_int_equal(list(&none, &cursor, listed, 1), 0);
+	/* A thousand channels would be too many at a time, ten would be too few. */
+	assert_true(answers > 20 && answers < 2000);
+}
+
 /* ---- several threads ------------------------------------------------------------- */
 
 #define APPENDERS 4
@@ -2300,6 +3311,37 @@ main(void)
 	    TEST(test_a_ticket_of_another_worker_gives_up_nothing),
 	    TEST(test_a_request_that_is_answered_at_once_conflicts_with_nobody),
 	    TEST(test_places_end_with_their_channel),
+	    TEST(test_several_channels_are_read_in_the_order_of_their_ids),
+	    TEST(test_one_who_waits_in_several_channels_hears_of_each),
+	    TEST(test_without_create_one_absent_channel_refuses_all_and_is_named),
+	    TEST(test_with_create_absent_channels_are_made_only_for_one_who_waits),
+	    TEST(test_as_many_channels_as_there_may_be),
+	    TEST(test_a_start_is_counted_from_the_oldest_or_the_newest),
+	    TEST(test_a_start_is_counted_over_all_channels_together),
+	    TEST(test_a_start_over_several_channels_goes_no_further_than_it_may),
+	    TEST(test_one_who_begins_at_the_newest_waits_for_what_comes),
+	    TEST(test_a_stream_is_held_also_while_there_are_messages_and_counted_once),
+	    TEST(test_a_stream_that_reads_on_is_no_new_request),
+	    TEST(test_what_was_deleted_is_over_for_a_stream_though_there_is_a_new_one),
+	    TEST(test_of_several_channels_the_deleted_one_is_passed_over),
+	    TEST(test_messages_are_numbered_in_their_channel_stored_or_not),
+	    TEST(test_a_stream_that_fell_behind_is_told_how_many_it_lost),
+	    TEST(test_a_stream_has_lost_what_was_not_stored_while_it_was_busy),
+	    TEST(test_a_stream_that_does_not_count_is_told_a_gap_once_as_it_passes_it),
+	    TEST(test_of_several_channels_a_gap_is_said_when_it_is_passed),
+	    TEST(test_an_absent_channel_may_have_had_what_the_store_has_forgotten),
+	    TEST(test_more_is_bounded_by_count_and_bytes_but_the_first_always_comes),
+	    TEST(test_more_ends_before_a_gap),
+	    TEST(test_a_channel_that_is_full_takes_no_one_and_nobody_is_held_anywhere),
+	    TEST(test_places_are_taken_in_all_channels_or_in_none),
+	    TEST(test_the_last_displaces_in_each_channel_who_has_it),
+	    TEST(test_a_worker_may_lose_more_places_at_once_than_there_are_workers),
+	    TEST(test_the_store_counts_what_it_has_and_what_it_ever_had),
+	    TEST(test_more_workers_than_totals_are_counted_all),
+	    TEST(test_channels_are_listed_by_their_ids_with_what_they_have),
+	    TEST(test_channels_are_listed_by_their_beginning),
+	    TEST(test_a_channel_that_stays_is_listed_once_whatever_comes_and_goes),
+	    TEST(test_one_answer_of_a_list_looks_at_a_slice_of_a_large_store),
 	    TEST(test_every_mailbox_gets_the_messages_of_several_threads_in_the_order_of_their_ids),
 	    TEST(test_a_message_that_comes_while_one_begins_to_wait_is_read_or_told_never_neither),
 	    TEST(test_all_calls_of_several_threads_leave_an_empty_store_empty),

@@ -123,6 +123,75 @@ test_a_walk_meets_each_element_once(void **state UNUSED)
 		assert_int_equal(items[i].walked, 1);
 }
 
+/* Each call goes a little further; the table doubles and halves several times meanwhile. */
+static void
+test_a_walk_in_pieces_meets_each_element_that_stays_once(void **state UNUSED)
+{
+	static struct item stay[500], others[8000];
+	uint32_t x = 7;
+
+	for (size_t pieces = 1; pieces <= 64; pieces *= 8) {
+		struct table_walk walk = {.ended = false};
+		size_t n_others = 0;
+		bool adding = true;
+
+		table_reset(&table);
+		assert_int_equal(table_init(&table), 0);
+		memset(stay, 0, sizeof(stay));
+		memset(others, 0, sizeof(others));
+		for (size_t i = 0; i < ARRAY_LEN(stay); i++) {
+			char key[8];
+			int len = snprintf(key, sizeof(key), "s%zu", i);
+
+			/* Some share a hash. */
+			add(&stay[i], key, (size_t)len, table_hash(key, i % 5 ? (size_t)len : 1));
+		}
+		while (!walk.ended) {
+			size_t steps = pieces;
+			struct table_entry *e = table_walk_next(&table, &walk, &steps);
+
+			if (e != NULL)
+				table_walk_past(&walk, e);
+			for (; e != NULL; e = table_same(e))
+				CONTAINER_OF(e, struct item, entry)->walked++;
+			for (uint32_t i = next_random(&x) % 100; i > 0; i--) {
+				char key[8];
+				int len;
+
+				if (n_others == (adding ? ARRAY_LEN(others) : 0))
+					adding = !adding;
+				if (!adding) {
+					table_remove(&table, &others[--n_others].entry);
+					continue;
+				}
+				len = snprintf(key, sizeof(key), "o%zu", n_others);
+				others[n_others].walked = 0;
+				add(&others[n_others++], key, (size_t)len,
+				    table_hash(key, (size_t)len));
+			}
+		}
+		for (size_t i = 0; i < ARRAY_LEN(stay); i++)
+			assert_int_equal(stay[i].walked, 1);
+		for (size_t i = 0; i < n_others; i++)
+			assert_in_range(others[i].walked, 0, 1);
+	}
+}
+
+static void
+test_a_piece_of_a_walk_is_bounded_in_an_empty_table_too(void **state UNUSED)
+{
+	struct table_walk walk = {.ended = false};
+	size_t pieces = 0;
+
+	for (; !walk.ended; pieces++) {
+		size_t steps = 4;
+
+		assert_null(table_walk_next(&table, &walk, &steps));
+		assert_int_equal(steps, 0);
+	}
+	assert_int_equal(pieces, (table.mask + 1) / 4);
+}
+
 static void
 test_a_table_that_is_emptied_from_its_front_ends(void **state UNUSED)
 {
@@ -312,6 +381,8 @@ main(void)
 	    TEST(test_keys_are_bytes_of_their_whole_length),
 	    TEST(test_keys_of_one_hash_are_told_apart),
 	    TEST(test_a_walk_meets_each_element_once),
+	    TEST(test_a_walk_in_pieces_meets_each_element_that_stays_once),
+	    TEST(test_a_piece_of_a_walk_is_bounded_in_an_empty_table_too),
 	    TEST(test_a_table_that_is_emptied_from_its_front_ends),
 	    TEST(test_random_additions_and_removals_agree_with_a_list),
 	    TEST(test_a_flood_that_has_passed_gives_its_slots_back),
