@@ -11,6 +11,8 @@
  */
 #include "relay/config.h"
 
+#include "relay/template.h"
+
 #include <arpa/inet.h>
 #include <assert.h>
 #include <curl/curl.h>
@@ -36,9 +38,12 @@
 #define LIST_MAX    1000
 #define LISTENS_MAX 64
 #define STORES_MAX  64
+#define PADDING_MAX 16
 /* Each cookie of a request is held against each of these. */
 #define IDENTITY_MAX 16
-#define WORKERS_MAX  64
+/* Rows of keys[]. */
+#define KEYS_MAX    128
+#define WORKERS_MAX 64
 /* Mappings and lists in each other; the vocabulary needs four. */
 #define DEPTH_MAX 16
 /* What 32 bits of milliseconds hold, in whole seconds: 49 days. */
@@ -83,19 +88,21 @@ struct word {
 enum {
 	OF_SUBSCRIBER = 1 << LOCATION_SUBSCRIBER,
 	OF_PUBLISHER = 1 << LOCATION_PUBLISHER,
-	OF_BOTH = OF_SUBSCRIBER | OF_PUBLISHER,
+	OF_STATISTICS = 1 << LOCATION_STATISTICS,
+	OF_ALL = OF_SUBSCRIBER | OF_PUBLISHER | OF_STATISTICS,
 };
 
 struct key {
 	const char *mapping;
 	const char *name;
-	unsigned of; /* in locations: which types have it; elsewhere OF_BOTH */
+	unsigned of; /* in locations: which types have it; elsewhere OF_ALL */
 	const struct kind *kind;
 	size_t offset;
 	const char *initial;      /* YAML; NULL: none, the field stays zero */
 	uint64_t min, max;        /* in the field's unit */
 	const struct word *words; /* instead of bounds */
 	bool nullable;            /* a text that null takes away */
+	bool may_be_empty;        /* a text */
 	bool secret;              /* a text that no message shows, for a password may be in it */
 	/* What is wrong with a text; NULL: nothing. Not for null. */
 	const char *(*check)(const char *text);
@@ -103,6 +110,7 @@ struct key {
 
 static const struct key *key_find(const char *mapping, const char *name, unsigned of);
 static size_t key_index(const char *mapping, const char *name);
+static int read_initial(struct reader *r, const struct key *key, void *field);
 static int read_mapping(struct reader *r, const char *mapping, unsigned of, yaml_node_t *node,
     void *base, unsigned *lines);
 static int fail_unknown(struct reader *r, const char *mapping, unsigned of, const char *name);
@@ -569,7 +577,7 @@ read_text(struct reader *r, const struct key *key, yaml_node_t *node, void *fiel
 	text = scalar(r, node, "must be a string");
 	if (text == NULL)
 		return -1;
-	if (text[0] == '\0')
+	if (text[0] == '\0' && !key->may_be_empty)
 		return fail(r, "must not be empty%s", key->nullable ? "; none is null" : "");
 	if (key->check != NULL)
 		problem = key->check(text);
@@ -637,6 +645,45 @@ check_header_value(const char *text)
 		return "must not begin or end with a space";
 	if (strlen(text) > 200)
 		return "must be at most 200 bytes long";
+	return NULL;
+}
+
+/* For a line of an event stream, which it would otherwise end. */
+static const char *
+check_line(const char *text)
+{
+	if (strpbrk(text, "\r\n") != NULL)
+		return "must be one line";
+	return strlen(text) > 1000 ? "must be at most 1000 bytes long" : NULL;
+}
+
+static const char *
+check_separator(const char *text)
+{
+	return strlen(text) > 1000 ? "must be at most 1000 bytes long" : NULL;
+}
+
+static const char *
+check_template(const char *text)
+{
+	return strlen(text) > KIB(16) ? "must be at most 16 KiB long" : NULL;
+}
+
+/* Not one that has a meaning of its own in a subscriber's query. */
+static const char *
+check_argument(const char *text)
+{
+	static const char *const taken[] = {
+	    "_", "backtrack", "callback", "last_event_id", "tag", "time"};
+
+	for (size_t i = 0; i < ARRAY_LEN(taken); i++)
+		if (strcmp(text, taken[i]) == 0)
+			return "must not be _, backtrack, callback, last_event_id, tag or time, "
+			       "which say something else";
+	if (strlen(text) > 64 ||
+	    strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") !=
+		strlen(text))
+		return "must be 1 to 64 of A-Z a-z 0-9 _ - .";
 	return NULL;
 }
 
@@ -833,6 +880,324 @@ write_allow(FILE *out, const struct key *key UNUSED, const void *field)
 	if (loc->allow_unix)
 		fprintf(out, "%s\"unix\"", loc->n_allow > 0 ? ", " : "");
 	putc(']', out);
+}
+
+/* ---- what subscriber locations alone have ---- */
+
+static const struct word transport_words[] = {{"longpoll", TRANSPORT_LONGPOLL},
+    {"eventsource", TRANSPORT_EVENTSOURCE}, {"websocket", TRANSPORT_WEBSOCKET},
+    {"stream", TRANSPORT_STREAM}, {"multipart", TRANSPORT_MULTIPART}, {"jsonp", TRANSPORT_JSONP},
+    {NULL, 0}};
+
+/* 0 and the word's value, or -1 after fail(). */
+static int
+find_word(struct reader *r, const struct word *words, const char *text, unsigned *value)
+{
+	char must[120];
+
+	for (const struct word *w = words; w->name != NULL; w++)
+		if (strcmp(w->name, text) == 0) {
+			*value = w->value;
+			return 0;
+		}
+	must_be_word(words, must, sizeof(must));
+	return fail(r, "%s, not \"%.60s\"", must, text);
+}
+
+static int
+add_transport(struct reader *r, const char *text, void *field)
+{
+	unsigned *transports = field, kind = 0;
+
+	if (find_word(r, transport_words, text, &kind) < 0)
+		return -1;
+	if ((*transports & TRANSPORT_BIT(kind)) != 0)
+		return fail(r, "\"%s\" is given twice", text);
+	*transports |= TRANSPORT_BIT(kind);
+	return 0;
+}
+
+static int
+read_transports(struct reader *r, const struct key *key UNUSED, yaml_node_t *node, void *field)
+{
+	if (node->type == YAML_SEQUENCE_NODE && n_items(node) == 0)
+		return fail(r, "must name at least one transport");
+	return each_text(r, node, "must be a list of transports", add_transport, field);
+}
+
+static void
+write_transports(FILE *out, const struct key *key UNUSED, const void *field)
+{
+	const char *between = "[";
+
+	for (const struct word *w = transport_words; w->name != NULL; w++)
+		if ((*(const unsigned *)field & TRANSPORT_BIT(w->value)) != 0) {
+			fprintf(out, "%s%s", between, w->name);
+			between = ", ";
+		}
+	putc(']', out);
+}
+
+/* One time for all transports, or a mapping of some of them; the others have the default. */
+static int
+read_timeouts(struct reader *r, const struct key *key, yaml_node_t *node, void *field)
+{
+	const unsigned line = r->line;
+	uint32_t *ms = field, one = 0;
+	unsigned seen = 0, kind = 0;
+
+	if (node->type != YAML_MAPPING_NODE) {
+		if (read_time(r, key, node, &one) < 0)
+			return -1;
+		for (unsigned i = 0; i < TRANSPORTS; i++)
+			ms[i] = one;
+		return 0;
+	}
+	if (!r->initial && read_initial(r, key, field) < 0)
+		return -1;
+	for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
+	     p++) {
+		yaml_node_t *name = yaml_document_get_node(r->doc, p->key);
+		yaml_node_t *value = yaml_document_get_node(r->doc, p->value);
+		const char *text;
+		size_t before;
+
+		r->line = node_line(r, name);
+		text = scalar(r, name, "must name transports");
+		if (text == NULL || find_word(r, transport_words, text, &kind) < 0)
+			return -1;
+		before = path_enter_key(r, text);
+		if ((seen & TRANSPORT_BIT(kind)) != 0)
+			return fail(r, "is given twice");
+		seen |= TRANSPORT_BIT(kind);
+		if (!has_default_tag(value))
+			return fail(r, "has a tag (%s); tags are not read", value->tag);
+		if (read_time(r, key, value, &ms[kind]) < 0)
+			return -1;
+		path_leave(r, before);
+	}
+	r->line = line;
+	return 0;
+}
+
+static void
+write_timeouts(FILE *out, const struct key *key UNUSED, const void *field)
+{
+	const uint32_t *ms = field;
+
+	for (const struct word *w = transport_words; w->name != NULL; w++)
+		fprintf(out, "%s%s: %s", w == transport_words ? "{" : ", ", w->name,
+		    time_text(ms[w->value]).text);
+	putc('}', out);
+}
+
+static int
+read_first(struct reader *r, const struct key *key UNUSED, yaml_node_t *node, void *field)
+{
+	const char *must = "must be oldest, newest, or a whole number from -1000 to 1000";
+	const char *text = scalar(r, node, must);
+	struct store_start *start = field;
+	bool last;
+	uint64_t n;
+
+	static_assert(STORE_START_MAX == 1000, "as the message and the documents say");
+	if (text == NULL)
+		return -1;
+	if (strcmp(text, "oldest") == 0 || strcmp(text, "newest") == 0) {
+		start->from = text[0] == 'o' ? STORE_FROM_OLDEST : STORE_FROM_NEWEST;
+		return 0;
+	}
+	last = text[0] == '-';
+	if (!parse_number(text + last, &n) || n > STORE_START_MAX || (last && n == 0))
+		return fail(r, "%s, not %s", must, show(node).text);
+	start->from = last     ? STORE_FROM_LAST
+		      : n == 0 ? STORE_FROM_NEWEST
+		      : n == 1 ? STORE_FROM_OLDEST
+			       : STORE_FROM_NTH;
+	start->n = last || n > 1 ? (uint32_t)n : 0;
+	return 0;
+}
+
+static void
+write_first(FILE *out, const struct key *key UNUSED, const void *field)
+{
+	const struct store_start *start = field;
+
+	switch (start->from) {
+	case STORE_FROM_OLDEST:
+		fputs("oldest", out);
+		break;
+	case STORE_FROM_NEWEST:
+		fputs("newest", out);
+		break;
+	case STORE_FROM_NTH:
+		fprintf(out, "%u", start->n);
+		break;
+	case STORE_FROM_LAST:
+		fprintf(out, "-%u", start->n);
+		break;
+	}
+}
+
+static int
+read_retry(struct reader *r, const struct key *key, yaml_node_t *node, void *field)
+{
+	struct location *loc = field;
+
+	if (is_null(node))
+		return 0;
+	loc->has_retry = true;
+	return read_time(r, key, node, &loc->retry_ms);
+}
+
+static void
+write_retry(FILE *out, const struct key *key, const void *field)
+{
+	const struct location *loc = field;
+
+	if (loc->has_retry)
+		write_time(out, key, &loc->retry_ms);
+	else
+		fputs("null", out);
+}
+
+static int
+add_heartbeat(struct reader *r, const char *text, void *field)
+{
+	struct location *loc = field;
+	char **out = loc->heartbeat_in == NULL ? &loc->heartbeat_in : &loc->heartbeat_out;
+
+	if (text[0] == '\0' || strlen(text) > 1000)
+		return fail(r, "must be 1 to 1000 bytes long");
+	*out = strdup(text);
+	return *out != NULL ? 0 : fail_memory(r);
+}
+
+static int
+read_heartbeat(struct reader *r, const struct key *key UNUSED, yaml_node_t *node, void *field)
+{
+	const char *must = "must be a list of two texts, what comes and what is answered";
+
+	if (is_null(node))
+		return 0;
+	if (node->type != YAML_SEQUENCE_NODE || n_items(node) != 2)
+		return fail(r, "%s", must);
+	return each_text(r, node, must, add_heartbeat, field);
+}
+
+static void
+write_heartbeat(FILE *out, const struct key *key UNUSED, const void *field)
+{
+	const struct location *loc = field;
+
+	if (loc->heartbeat_in == NULL) {
+		fputs("null", out);
+		return;
+	}
+	putc('[', out);
+	write_quoted(out, loc->heartbeat_in);
+	fputs(", ", out);
+	write_quoted(out, loc->heartbeat_out);
+	putc(']', out);
+}
+
+static int
+read_padding(struct reader *r, const struct key *key UNUSED, yaml_node_t *node, void *field)
+{
+	struct location *loc = field;
+	char problem[256];
+
+	if (node->type != YAML_SEQUENCE_NODE)
+		return fail(r, "must be a list of mappings, not %s", show(node).text);
+	if (n_items(node) > PADDING_MAX)
+		return fail(r, "has more than %d entries", PADDING_MAX);
+	if (n_items(node) == 0)
+		return 0;
+	loc->padding = calloc(n_items(node), sizeof(*loc->padding));
+	if (loc->padding == NULL)
+		return fail_memory(r);
+	for (size_t i = 0; i < n_items(node); i++) {
+		size_t before = path_enter(r, "[%zu]", i);
+		struct padding *padding = &loc->padding[loc->n_padding++];
+		unsigned lines[KEYS_MAX] = {0};
+		yaml_node_t *entry = item(r, node, i);
+
+		r->line = node_line(r, entry);
+		if (read_mapping(r, "padding", OF_ALL, entry, padding, lines) < 0)
+			return -1;
+		if (padding->user_agent == NULL)
+			return fail(r, "has no user_agent");
+		if (padding_prepare(padding, problem, sizeof(problem)) < 0) {
+			r->line = lines[key_index("padding", "user_agent")];
+			path_enter_key(r, "user_agent");
+			return fail(r, "%s", problem);
+		}
+		path_leave(r, before);
+	}
+	return 0;
+}
+
+static void write_padding(FILE *out, const struct key *key, const void *field);
+
+/*
+ * What may lie between two ids: no unreserved character, which on its way may be written
+ * either way (RFC 3986, 2.3), and nothing that has a meaning in any target.
+ */
+static int
+read_split(struct reader *r, const struct key *key UNUSED, yaml_node_t *node, void *field)
+{
+	const char *must = "must be \",\" or \"/\", or one of ; : ! $ ' ( ) * + = @ |";
+	const char *text;
+
+	if (is_null(node))
+		return 0;
+	text = scalar(r, node, must);
+	if (text == NULL)
+		return -1;
+	if (strlen(text) != 1 || strchr(",/;:!$'()*+=@|", text[0]) == NULL)
+		return fail(r, "%s, not %s", must, show(node).text);
+	*(char *)field = text[0];
+	return 0;
+}
+
+static void
+write_split(FILE *out, const struct key *key UNUSED, const void *field)
+{
+	const char split = *(const char *)field;
+
+	if (split == 0)
+		fputs("null", out);
+	else
+		fprintf(out, "\"%c\"", split);
+}
+
+static int
+read_template(struct reader *r, const struct key *key, yaml_node_t *node, void *field)
+{
+	struct template **out = field;
+	const char *problem;
+	char *text = NULL;
+
+	if (read_text(r, key, node, &text) < 0)
+		return -1;
+	if (text == NULL)
+		return 0;
+	*out = template_new(text, &problem);
+	free(text);
+	if (*out != NULL)
+		return 0;
+	return problem != NULL ? fail(r, "%s", problem) : fail_memory(r);
+}
+
+static void
+write_template(FILE *out, const struct key *key UNUSED, const void *field)
+{
+	const struct template *t = *(struct template *const *)field;
+
+	if (t == NULL)
+		fputs("null", out);
+	else
+		write_quoted(out, template_source(t));
 }
 
 /* ---- where to listen ---- */
@@ -1047,7 +1412,7 @@ read_workers(struct reader *r, const struct key *key, yaml_node_t *node, void *f
 static int
 read_limits(struct reader *r, const struct key *key UNUSED, yaml_node_t *node, void *field)
 {
-	return read_mapping(r, "limits", OF_BOTH, node, &((struct config *)field)->limits, NULL);
+	return read_mapping(r, "limits", OF_ALL, node, &((struct config *)field)->limits, NULL);
 }
 
 /* Takes name. */
@@ -1056,7 +1421,7 @@ add_store(struct reader *r, char *name, yaml_node_t *node)
 {
 	struct config *config = r->config;
 	struct config_store *s, *more;
-	unsigned lines[64] = {0};
+	unsigned lines[KEYS_MAX] = {0};
 
 	more =
 	    name == NULL ? NULL : reallocarray(config->stores, config->n_stores + 1, sizeof(*more));
@@ -1069,7 +1434,7 @@ add_store(struct reader *r, char *name, yaml_node_t *node)
 	memset(s, 0, sizeof(*s));
 	s->name = name;
 	s->line = r->line;
-	if (read_mapping(r, "store", OF_BOTH, node, s, lines) < 0)
+	if (read_mapping(r, "store", OF_ALL, node, s, lines) < 0)
 		return -1;
 	if (s->max_messages > 0 && s->min_messages > s->max_messages) {
 		r->line = lines[key_index("store", "min_messages")];
@@ -1123,7 +1488,7 @@ read_store(struct reader *r, const struct key *key UNUSED, yaml_node_t *node, vo
 		text = scalar(r, name, "the name of a store must be a string");
 		if (text == NULL)
 			return -1;
-		if (key_find("store", text, OF_BOTH) != NULL)
+		if (key_find("store", text, OF_ALL) != NULL)
 			return fail(r,
 			    "holds %s beside mappings: it is either one store, or several, "
 			    "each a mapping below its name",
@@ -1147,15 +1512,32 @@ read_store(struct reader *r, const struct key *key UNUSED, yaml_node_t *node, vo
 	return 0;
 }
 
-/* Two locations of which the second would never be reached. */
+/* Whether l takes every path that loc could, where both have prefixes. */
+static bool
+takes_prefix(const struct location *l, const struct location *loc)
+{
+	const size_t len = strlen(l->prefix);
+
+	if (strncmp(l->prefix, loc->prefix, len) != 0)
+		return false;
+	/* The whole path, and that alone. */
+	if (l->channel_argument != NULL)
+		return loc->channel_argument != NULL && loc->prefix[len] == '\0';
+	/* The prefix alone names no channel, which statistics alone take. */
+	return loc->prefix[len] != '\0' || l->type == LOCATION_STATISTICS ||
+	       (loc->channel_argument == NULL && loc->type != LOCATION_STATISTICS);
+}
+
+/* A location before this one by which it is never reached. */
 static const struct location *
 shadow(const struct config *config, const struct location *loc)
 {
 	for (const struct location *l = config->locations; l < loc; l++) {
-		if (l->url != NULL && loc->url != NULL && strcmp(l->url, loc->url) == 0)
+		if (l->url != NULL && loc->url != NULL && strcmp(l->url, loc->url) == 0 &&
+		    (l->type == LOCATION_STATISTICS || loc->type != LOCATION_STATISTICS ||
+			l->channel_argument != NULL))
 			return l;
-		if (l->prefix != NULL && loc->prefix != NULL &&
-		    strncmp(l->prefix, loc->prefix, strlen(l->prefix)) == 0)
+		if (l->prefix != NULL && loc->prefix != NULL && takes_prefix(l, loc))
 			return l;
 	}
 	return NULL;
@@ -1200,11 +1582,125 @@ check_credentials(struct reader *r, const struct location *loc, const unsigned *
 	return 0;
 }
 
+#define STREAMS                                                                      \
+	(TRANSPORT_BIT(TRANSPORT_EVENTSOURCE) | TRANSPORT_BIT(TRANSPORT_WEBSOCKET) | \
+	    TRANSPORT_BIT(TRANSPORT_STREAM) | TRANSPORT_BIT(TRANSPORT_MULTIPART))
+
+/* Keys that mean something to these transports alone. */
+static const struct {
+	const char *key;
+	unsigned transports;
+} transport_keys[] = {
+    {"polling", TRANSPORTS_POLLS},
+    {"timeout_status", TRANSPORTS_POLLS},
+    {"batch", TRANSPORT_BIT(TRANSPORT_LONGPOLL)},
+    {"ping_interval", STREAMS},
+    {"ping_message", STREAMS & ~TRANSPORT_BIT(TRANSPORT_MULTIPART)},
+    {"ping_timeout", TRANSPORT_BIT(TRANSPORT_WEBSOCKET)},
+    {"on_slow", STREAMS},
+    {"gap_event", STREAMS & ~TRANSPORT_BIT(TRANSPORT_MULTIPART)},
+    {"event", TRANSPORT_BIT(TRANSPORT_EVENTSOURCE)},
+    {"retry", TRANSPORT_BIT(TRANSPORT_EVENTSOURCE)},
+    {"padding", TRANSPORT_BIT(TRANSPORT_EVENTSOURCE)},
+    {"stream_separator", TRANSPORT_BIT(TRANSPORT_STREAM)},
+    {"header_template", TRANSPORT_BIT(TRANSPORT_STREAM)},
+    {"footer_template", TRANSPORT_BIT(TRANSPORT_STREAM)},
+    {"heartbeat", TRANSPORT_BIT(TRANSPORT_WEBSOCKET)},
+    {"deflate", TRANSPORT_BIT(TRANSPORT_WEBSOCKET)},
+    {"allow_publish", TRANSPORT_BIT(TRANSPORT_WEBSOCKET)},
+};
+
+/* What a key of a location is, as --dump-config writes it. Returns new, or NULL. */
+static char *
+value_text(const struct key *key, const struct location *loc)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out == NULL)
+		return NULL;
+	key->kind->write(out, key, (const char *)loc + key->offset);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/*
+ * Fails if a key is given another value than its default, for why. The default itself is
+ * no mistake: --dump-config writes every key.
+ */
+static int
+check_unused(struct reader *r, const struct location *loc, const unsigned *lines, const char *name,
+    const char *why)
+{
+	const struct key *key = key_find("locations", name, 1u << loc->type);
+	const unsigned line = lines[key_index("locations", name)];
+	struct location initial = {.type = loc->type};
+	char *is = NULL, *would_be = NULL;
+	int rc;
+
+	if (line == 0)
+		return 0;
+	rc = read_initial(r, key, (char *)&initial + key->offset);
+	if (rc == 0) {
+		is = value_text(key, loc);
+		would_be = value_text(key, &initial);
+		r->line = line;
+		if (is == NULL || would_be == NULL) {
+			rc = fail_memory(r);
+		} else if (strcmp(is, would_be) != 0) {
+			path_enter_key(r, name);
+			rc = fail(r, "%s", why);
+		}
+	}
+	location_reset(&initial);
+	free(is);
+	free(would_be);
+	return rc;
+}
+
+static int
+check_transports(struct reader *r, const struct location *loc, const unsigned *lines)
+{
+	char why[160];
+
+	for (size_t i = 0; i < ARRAY_LEN(transport_keys); i++) {
+		const char *between = "";
+		size_t len;
+
+		if ((loc->transports & transport_keys[i].transports) != 0)
+			continue;
+		len = (size_t)snprintf(why, sizeof(why), "says nothing here: transports lacks ");
+		for (const struct word *w = transport_words; w->name != NULL; w++)
+			if ((transport_keys[i].transports & TRANSPORT_BIT(w->value)) != 0) {
+				len += (size_t)snprintf(
+				    why + len, sizeof(why) - len, "%s%s", between, w->name);
+				between = ", ";
+			}
+		if (check_unused(r, loc, lines, transport_keys[i].key, why) < 0)
+			return -1;
+	}
+	if (!loc->allow_publish && check_unused(r, loc, lines, "max_body",
+				       "says nothing here without allow_publish: true") < 0)
+		return -1;
+	/* Any page may load a script, with the visitor's cookies, and read what it does. */
+	if ((loc->transports & TRANSPORT_BIT(TRANSPORT_JSONP)) != 0 &&
+	    (loc->cors.n_origins != 1 || strcmp(loc->cors.origins[0], "*") != 0)) {
+		r->line = lines[key_index("locations", "transports")];
+		path_enter_key(r, "transports");
+		return fail(r,
+		    "jsonp cannot be there while allow_origin is not \"*\": any site can read it");
+	}
+	return 0;
+}
+
 /* The type decides which keys there are, so it is read before them. */
 static int
 read_location_type(struct reader *r, yaml_node_t *node, struct location *loc)
 {
-	const struct key *key = key_find("locations", "type", OF_BOTH);
+	const struct key *key = key_find("locations", "type", OF_ALL);
 
 	if (node->type != YAML_MAPPING_NODE)
 		return fail(r, "must be a mapping with type, url or prefix, and more");
@@ -1234,21 +1730,22 @@ read_location_type(struct reader *r, yaml_node_t *node, struct location *loc)
 		text = scalar(r, name, "a key must be a word");
 		if (text == NULL)
 			return -1;
-		if (key_find("locations", text, OF_BOTH) == NULL) {
+		if (key_find("locations", text, OF_ALL) == NULL) {
 			path_enter(r, ".%.60s", text);
-			return fail_unknown(r, "locations", OF_BOTH, text);
+			return fail_unknown(r, "locations", OF_ALL, text);
 		}
 	}
 	r->line = loc->line;
-	return fail(r, "has no type; it must be subscriber or publisher");
+	return fail(r, "has no type; it must be subscriber, publisher or statistics");
 }
 
 static int
 read_location(struct reader *r, yaml_node_t *node, struct location *loc)
 {
-	unsigned lines[64] = {0};
+	unsigned lines[KEYS_MAX] = {0};
 	char problem[256];
 	const struct location *other;
+	size_t before;
 
 	loc->line = r->line;
 	if (read_location_type(r, node, loc) < 0)
@@ -1265,14 +1762,21 @@ read_location(struct reader *r, yaml_node_t *node, struct location *loc)
 	}
 	if (find_store(r, loc, lines) < 0 || check_credentials(r, loc, lines) < 0)
 		return -1;
+	if (loc->type == LOCATION_SUBSCRIBER && check_transports(r, loc, lines) < 0)
+		return -1;
 	r->line = lines[key_index("locations", loc->url != NULL ? "url" : "prefix")];
-	path_enter_key(r, loc->url != NULL ? "url" : "prefix");
+	before = path_enter_key(r, loc->url != NULL ? "url" : "prefix");
 	other = shadow(r->config, loc);
 	if (other != NULL)
 		return fail(r, "is never reached: locations[%u] takes all such paths before it",
 		    other->index);
 	if (location_prepare(loc, problem, sizeof(problem)) < 0)
 		return fail(r, "%s", problem);
+	path_leave(r, before);
+	if (loc->type == LOCATION_SUBSCRIBER && !location_has_several(loc))
+		return check_unused(r, loc, lines, "max_channels",
+		    "says nothing here: a request names several channels by several groups in "
+		    "url, by split or by channel_argument");
 	return 0;
 }
 
@@ -1316,6 +1820,14 @@ static const struct kind kind_word = {read_word, write_word};
 static const struct kind kind_text = {read_text, write_text};
 static const struct kind kind_origins = {read_origins, write_origins};
 static const struct kind kind_cookies = {read_cookies, write_cookies};
+static const struct kind kind_transports = {read_transports, write_transports};
+static const struct kind kind_timeouts = {read_timeouts, write_timeouts};
+static const struct kind kind_first = {read_first, write_first};
+static const struct kind kind_retry = {read_retry, write_retry};
+static const struct kind kind_heartbeat = {read_heartbeat, write_heartbeat};
+static const struct kind kind_padding = {read_padding, write_padding};
+static const struct kind kind_split = {read_split, write_split};
+static const struct kind kind_template = {read_template, write_template};
 static const struct kind kind_allow = {read_allow, write_allow};
 static const struct kind kind_workers = {read_workers, write_number};
 static const struct kind kind_address = {read_address, NULL};
@@ -1327,12 +1839,16 @@ static const struct kind kind_locations = {read_locations, NULL};
 
 static const struct word log_words[] = {{"error", LOG_LEVEL_ERROR}, {"warning", LOG_LEVEL_WARN},
     {"info", LOG_LEVEL_INFO}, {"debug", LOG_LEVEL_DEBUG}, {NULL, 0}};
-static const struct word type_words[] = {
-    {"subscriber", LOCATION_SUBSCRIBER}, {"publisher", LOCATION_PUBLISHER}, {NULL, 0}};
+static const struct word type_words[] = {{"subscriber", LOCATION_SUBSCRIBER},
+    {"publisher", LOCATION_PUBLISHER}, {"statistics", LOCATION_STATISTICS}, {NULL, 0}};
 static const struct word polling_words[] = {
     {"long", POLLING_LONG}, {"interval", POLLING_INTERVAL}, {NULL, 0}};
 static const struct word concurrency_words[] = {{"broadcast", CONCURRENCY_BROADCAST},
     {"last", CONCURRENCY_LAST}, {"first", CONCURRENCY_FIRST}, {NULL, 0}};
+static const struct word batch_words[] = {{"off", BATCH_OFF}, {"multipart", BATCH_MULTIPART},
+    {"json", BATCH_JSON}, {"raw", BATCH_RAW}, {NULL, 0}};
+static const struct word on_slow_words[] = {
+    {"gap", ON_SLOW_GAP}, {"close", ON_SLOW_CLOSE}, {NULL, 0}};
 static const struct word timeout_status_words[] = {
     {"304", 304}, {"408", 408}, {"204", 204}, {NULL, 0}};
 
@@ -1340,24 +1856,29 @@ static const struct word timeout_status_words[] = {
 static_assert(sizeof(unsigned) == 4 && sizeof(enum polling) == 4 && sizeof(enum log_level) == 4,
     "fields of keys[] have 32 bits");
 
-#define TOP(n, k, f, ...)                                                                     \
-	{                                                                                     \
-		.mapping = "", .name = n, .of = OF_BOTH, .kind = &k, .offset = f, __VA_ARGS__ \
+#define TOP(n, k, f, ...)                                                                    \
+	{                                                                                    \
+		.mapping = "", .name = n, .of = OF_ALL, .kind = &k, .offset = f, __VA_ARGS__ \
 	}
-#define LIMIT(n, k, ...)                                                           \
+#define LIMIT(n, k, ...)                                                          \
+	{                                                                         \
+		.mapping = "limits", .name = #n, .of = OF_ALL, .kind = &kind_##k, \
+		.offset = offsetof(struct limits, n), __VA_ARGS__                 \
+	}
+#define LIMIT_TIME(n, ...)                                                         \
 	{                                                                          \
-		.mapping = "limits", .name = #n, .of = OF_BOTH, .kind = &kind_##k, \
-		.offset = offsetof(struct limits, n), __VA_ARGS__                  \
+		.mapping = "limits", .name = #n, .of = OF_ALL, .kind = &kind_time, \
+		.offset = offsetof(struct limits, n##_ms), __VA_ARGS__             \
 	}
-#define LIMIT_TIME(n, ...)                                                          \
-	{                                                                           \
-		.mapping = "limits", .name = #n, .of = OF_BOTH, .kind = &kind_time, \
-		.offset = offsetof(struct limits, n##_ms), __VA_ARGS__              \
+#define STORE(n, k, f, ...)                                              \
+	{                                                                \
+		.mapping = "store", .name = n, .of = OF_ALL, .kind = &k, \
+		.offset = offsetof(struct config_store, f), __VA_ARGS__  \
 	}
-#define STORE(n, k, f, ...)                                               \
-	{                                                                 \
-		.mapping = "store", .name = n, .of = OF_BOTH, .kind = &k, \
-		.offset = offsetof(struct config_store, f), __VA_ARGS__   \
+#define PADDING(n, k, ...)                                                         \
+	{                                                                          \
+		.mapping = "padding", .name = #n, .of = OF_ALL, .kind = &kind_##k, \
+		.offset = offsetof(struct padding, n), __VA_ARGS__                 \
 	}
 #define LOCATION(n, types, k, f, ...)                                       \
 	{                                                                   \
@@ -1407,16 +1928,28 @@ static const struct key keys[] = {
 	.max = GIB(1024)),
     STORE("channel_timeout", kind_time, channel_timeout_ms, .initial = "60", .max = TIME_MAX_MS),
 
-    LOCATION("type", OF_BOTH, kind_word, type, .words = type_words),
-    LOCATION("url", OF_BOTH, kind_text, url),
-    LOCATION("prefix", OF_BOTH, kind_text, prefix, .check = check_prefix),
-    LOCATION("store", OF_BOTH, kind_text, store_name, .initial = "default"),
+    LOCATION("type", OF_ALL, kind_word, type, .words = type_words),
+    LOCATION("url", OF_ALL, kind_text, url),
+    LOCATION("prefix", OF_ALL, kind_text, prefix, .check = check_prefix),
+    LOCATION("channel_argument", OF_ALL, kind_text, channel_argument, .initial = "null",
+	.nullable = true, .check = check_argument),
+    LOCATION("split", OF_SUBSCRIBER | OF_STATISTICS, kind_split, split, .initial = "null"),
+    LOCATION("store", OF_ALL, kind_text, store_name, .initial = "default"),
 
+    LOCATION("transports", OF_SUBSCRIBER, kind_transports, transports,
+	.initial = "[longpoll, eventsource, websocket, stream, multipart]"),
     LOCATION(
 	"polling", OF_SUBSCRIBER, kind_word, polling, .initial = "long", .words = polling_words),
     LOCATION("create_on_get", OF_SUBSCRIBER, kind_bool, create_on_get, .initial = "false"),
+    LOCATION("first_message", OF_SUBSCRIBER, kind_first, first_message, .initial = "oldest"),
     LOCATION("concurrency", OF_SUBSCRIBER, kind_word, concurrency, .initial = "broadcast",
 	.words = concurrency_words),
+    LOCATION("max_channels", OF_SUBSCRIBER, kind_number, max_channels, .initial = "255", .min = 1,
+	.max = LOCATION_CHANNELS_MAX),
+    LOCATION("max_subscribers", OF_SUBSCRIBER, kind_number, max_subscribers, .initial = "0",
+	.max = 10000000),
+    LOCATION("allow", OF_SUBSCRIBER, kind_allow, type /* the whole struct */,
+	.initial = "[0.0.0.0/0, '::/0', unix]"),
     LOCATION("allow_origin", OF_SUBSCRIBER, kind_origins, cors, .initial = "'*'"),
     LOCATION(
 	"allow_credentials", OF_SUBSCRIBER, kind_bool, cors.allow_credentials, .initial = "false"),
@@ -1426,24 +1959,63 @@ static const struct key keys[] = {
 	.max = TIME_MAX_MS),
     LOCATION("passthrough_identity", OF_SUBSCRIBER, kind_cookies, type /* the whole struct */,
 	.initial = "[sessionid]"),
-    LOCATION("timeout", OF_SUBSCRIBER, kind_time, timeout_ms[TRANSPORT_LONGPOLL], .initial = "55",
+    LOCATION("timeout", OF_SUBSCRIBER, kind_timeouts, timeout_ms,
+	.initial = "{longpoll: 55, eventsource: 0, websocket: 0, stream: 0, multipart: 0, "
+		   "jsonp: 55}",
 	.max = TIME_MAX_MS),
     LOCATION("timeout_status", OF_SUBSCRIBER, kind_word, timeout_status, .initial = "304",
 	.words = timeout_status_words),
     LOCATION("content_type", OF_SUBSCRIBER, kind_text, content_type, .initial = "null",
 	.nullable = true, .check = check_header_value),
+    LOCATION("message_template", OF_SUBSCRIBER, kind_template, message_template, .initial = "null",
+	.nullable = true, .check = check_template),
+    LOCATION("say_channel", OF_SUBSCRIBER, kind_bool, say_channel, .initial = "false"),
+    LOCATION("batch", OF_SUBSCRIBER, kind_word, batch, .initial = "off", .words = batch_words),
+    LOCATION("gap_event", OF_SUBSCRIBER, kind_bool, gap_event, .initial = "false"),
+    LOCATION(
+	"on_slow", OF_SUBSCRIBER, kind_word, on_slow, .initial = "gap", .words = on_slow_words),
+    LOCATION("ping_interval", OF_SUBSCRIBER, kind_time, ping_interval_ms, .initial = "25",
+	.max = TIME_MAX_MS),
+    LOCATION("ping_timeout", OF_SUBSCRIBER, kind_time, ping_timeout_ms, .initial = "20",
+	.max = TIME_MAX_MS),
+    LOCATION("ping_message", OF_SUBSCRIBER, kind_text, ping_message, .initial = "null",
+	.nullable = true, .check = check_line),
+    LOCATION("event", OF_SUBSCRIBER, kind_text, event, .initial = "null", .nullable = true,
+	.check = check_header_value),
+    LOCATION("retry", OF_SUBSCRIBER, kind_retry, type /* the whole struct */, .initial = "null",
+	.max = TIME_MAX_MS),
+    LOCATION("padding", OF_SUBSCRIBER, kind_padding, type /* the whole struct */, .initial = "[]"),
+    LOCATION("stream_separator", OF_SUBSCRIBER, kind_text, stream_separator, .initial = "\"\\n\"",
+	.may_be_empty = true, .check = check_separator),
+    LOCATION("header_template", OF_SUBSCRIBER, kind_text, header_template, .initial = "null",
+	.nullable = true, .check = check_template),
+    LOCATION("footer_template", OF_SUBSCRIBER, kind_text, footer_template, .initial = "null",
+	.nullable = true, .check = check_template),
+    LOCATION(
+	"heartbeat", OF_SUBSCRIBER, kind_heartbeat, type /* the whole struct */, .initial = "null"),
+    LOCATION("deflate", OF_SUBSCRIBER, kind_bool, deflate, .initial = "false"),
+    LOCATION("allow_publish", OF_SUBSCRIBER, kind_bool, allow_publish, .initial = "false"),
 
     LOCATION("create_on_post", OF_PUBLISHER, kind_bool, create_on_post, .initial = "true"),
     LOCATION("store_messages", OF_PUBLISHER, kind_bool, store_messages, .initial = "true"),
+    LOCATION("allow_delete", OF_PUBLISHER, kind_bool, allow_delete, .initial = "true"),
     LOCATION("allow", OF_PUBLISHER, kind_allow, type /* the whole struct */,
 	.initial = "[127.0.0.0/8, '::1', unix]"),
     LOCATION("allow_origin", OF_PUBLISHER, kind_origins, cors, .initial = "[]"),
-    LOCATION("max_body", OF_PUBLISHER, kind_size_u64, max_body, .initial = "1M", .min = 1,
-	.max = GIB(1)),
+    LOCATION("max_body", OF_SUBSCRIBER | OF_PUBLISHER, kind_size_u64, max_body, .initial = "1M",
+	.min = 1, .max = GIB(1)),
+
+    LOCATION("allow", OF_STATISTICS, kind_allow, type /* the whole struct */,
+	.initial = "[127.0.0.0/8, '::1', unix]"),
+    LOCATION("allow_origin", OF_STATISTICS, kind_origins, cors, .initial = "[]"),
+
+    PADDING(user_agent, text),
+    PADDING(head, size_u32, .initial = "0", .max = KIB(64)),
+    PADDING(message, size_u32, .initial = "0", .max = KIB(64)),
 };
 
 #define N_KEYS ARRAY_LEN(keys)
-static_assert(N_KEYS <= 64, "the lines[] of add_store() and read_location() hold every key");
+static_assert(N_KEYS <= KEYS_MAX, "the lines[] of a mapping hold every key");
 static_assert(offsetof(struct location, type) == 0, "some keys fill in several fields");
 
 static const struct key *
@@ -1460,7 +2032,7 @@ key_find(const char *mapping, const char *name, unsigned of)
 static size_t
 key_index(const char *mapping, const char *name)
 {
-	const struct key *key = key_find(mapping, name, OF_BOTH);
+	const struct key *key = key_find(mapping, name, OF_ALL);
 
 	assert(key != NULL);
 	return (size_t)(key - keys);
@@ -1476,6 +2048,7 @@ config_key(size_t i, struct config_key *key)
 	    .name = keys[i].name,
 	    .subscriber = (keys[i].of & OF_SUBSCRIBER) != 0,
 	    .publisher = (keys[i].of & OF_PUBLISHER) != 0,
+	    .statistics = (keys[i].of & OF_STATISTICS) != 0,
 	    .initial = keys[i].initial,
 	};
 	return true;
@@ -1522,14 +2095,24 @@ fail_unknown(struct reader *r, const char *mapping, unsigned of, const char *nam
 {
 	const struct key *nearest = NULL;
 	unsigned distance, least = UINT32_MAX;
+	char owners[60] = "";
+	size_t n;
 
 	if (strcmp(name, "<<") == 0)
 		return fail(
 		    r, "merge keys (<<) are not read; an alias may stand for a whole value");
-	if (key_find(mapping, name, OF_BOTH) != NULL)
-		return fail(r, "is a key of %s locations; this is a %s location",
-		    of == OF_SUBSCRIBER ? "publisher" : "subscriber",
-		    of == OF_SUBSCRIBER ? "subscriber" : "publisher");
+	for (const struct word *w = type_words; w->name != NULL; w++) {
+		if (key_find(mapping, name, 1u << w->value) == NULL)
+			continue;
+		n = strlen(owners);
+		snprintf(owners + n, sizeof(owners) - n, "%s%s", n > 0 ? " and " : "", w->name);
+	}
+	/* Of a mapping that is no location all types have every key, so it was found. */
+	if (owners[0] != '\0')
+		return fail(r, "is a key of %s locations; this is a %s location", owners,
+		    of == OF_SUBSCRIBER  ? "subscriber"
+		    : of == OF_PUBLISHER ? "publisher"
+					 : "statistics");
 	if (mapping[0] == '\0' &&
 	    (strcmp(name, "publisher_host") == 0 || strcmp(name, "subscriber_host") == 0))
 		return fail(r, "is read by Django alone; the relay has no such key");
@@ -1721,7 +2304,7 @@ sort_pairs(struct reader *r, const char *mapping, unsigned of, yaml_node_t *node
 
 /*
  * Reads a mapping, or null for an empty one, into the struct at base: first what it
- * gives, then what it leaves out, in the order of the table. lines, of 64, gets the line
+ * gives, then what it leaves out, in the order of the table. lines, of KEYS_MAX, gets the line
  * of each key that is given, under key_index(); NULL where nobody asks.
  */
 static int
@@ -1793,7 +2376,7 @@ config_load_string(const char *text, size_t len, const char *name, char error[CO
 	struct reader r = {.name = name, .error = error};
 	yaml_node_t nothing = {.type = YAML_SCALAR_NODE,
 	    .data.scalar = {.value = (yaml_char_t *)"", .style = YAML_PLAIN_SCALAR_STYLE}};
-	unsigned lines[64] = {0};
+	unsigned lines[KEYS_MAX] = {0};
 	yaml_document_t doc;
 	yaml_node_t *root;
 	int rc;
@@ -1818,7 +2401,7 @@ config_load_string(const char *text, size_t len, const char *name, char error[CO
 		if (root == NULL) /* empty, or comments alone: all the defaults */
 			root = &nothing;
 		r.line = root != &nothing ? node_line(&r, root) : 0;
-		rc = read_mapping(&r, "", OF_BOTH, root, r.config, lines);
+		rc = read_mapping(&r, "", OF_ALL, root, r.config, lines);
 		if (rc == 0)
 			rc = check_listen(&r, lines);
 		yaml_document_delete(&doc);
@@ -1914,6 +2497,28 @@ config_unref(struct config *config)
 
 /* ---- the dump ---- */
 
+static void
+write_padding(FILE *out, const struct key *key UNUSED, const void *field)
+{
+	const struct location *loc = field;
+
+	putc('[', out);
+	for (size_t i = 0; i < loc->n_padding; i++) {
+		const char *between = i > 0 ? ", {" : "{";
+
+		for (size_t k = 0; k < N_KEYS; k++) {
+			if (strcmp(keys[k].mapping, "padding") != 0)
+				continue;
+			fprintf(out, "%s%s: ", between, keys[k].name);
+			keys[k].kind->write(
+			    out, &keys[k], (const char *)&loc->padding[i] + keys[k].offset);
+			between = ", ";
+		}
+		putc('}', out);
+	}
+	putc(']', out);
+}
+
 /* The keys of a mapping, one a line, behind indent; the first behind first. */
 static void
 dump_mapping(FILE *out, const char *mapping, unsigned of, const void *base, const char *first,
@@ -1957,16 +2562,16 @@ config_dump(const struct config *config, FILE *out)
 		}
 		putc('\n', out);
 	}
-	dump_mapping(out, "", OF_BOTH, config, "", "");
+	dump_mapping(out, "", OF_ALL, config, "", "");
 	fputs("limits:\n", out);
-	dump_mapping(out, "limits", OF_BOTH, &config->limits, "  ", "  ");
+	dump_mapping(out, "limits", OF_ALL, &config->limits, "  ", "  ");
 	fputs("store:\n", out);
 	for (size_t i = 0; i < config->n_stores; i++) {
 		/* In quotes: a store may be called null, or 7. */
 		fputs("  ", out);
 		write_quoted(out, config->stores[i].name);
 		fputs(":\n", out);
-		dump_mapping(out, "store", OF_BOTH, &config->stores[i], "    ", "    ");
+		dump_mapping(out, "store", OF_ALL, &config->stores[i], "    ", "    ");
 	}
 	fputs("locations:\n", out);
 	for (size_t i = 0; i < config->n_locations; i++)

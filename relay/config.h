@@ -99,10 +99,10 @@ void config_dump(const struct config *config, FILE *out);
  * False behind the last.
  */
 struct config_key {
-	const char *mapping; /* "", "limits", "store" or "locations" */
+	const char *mapping; /* "", "limits", "store", "locations" or "padding" */
 	const char *name;
-	bool subscriber, publisher; /* of a location: whose key it is */
-	const char *initial;        /* the default, in YAML; NULL: the key has none */
+	bool subscriber, publisher, statistics; /* of a location: whose key it is */
+	const char *initial;                    /* the default, in YAML; NULL: the key has none */
 };
 bool config_key(size_t i, struct config_key *key);
 

@@ -79,25 +79,34 @@ check_groups(const struct location *loc, char *error, size_t error_size)
 {
 	uint32_t groups = group_count(loc);
 
-	if (loc->channel_argument != NULL && groups > 0)
+	if (loc->channel_argument != NULL) {
+		if (groups == 0)
+			return 0;
 		snprintf(error, error_size,
 		    "must have no group, for channel_argument says where the channel ids are; "
 		    "others are written (?:...)");
-	else if (loc->channel_argument != NULL)
-		return 0;
-	else if (loc->type == LOCATION_PUBLISHER && groups != 1)
+	} else if (loc->type == LOCATION_PUBLISHER) {
+		if (groups == 1)
+			return 0;
 		snprintf(error, error_size,
 		    "must have exactly one group, which is the channel id, not %u%s", groups,
 		    groups > 1 ? "; others are written (?:...)" : "");
-	else if (groups == 0)
+	} else {
+		if (groups >= 1 && groups <= LOCATION_CHANNELS_MAX)
+			return 0;
 		snprintf(error, error_size,
-		    "must have a group, which is the channel id; or say channel_argument");
-	else if (groups > LOCATION_CHANNELS_MAX)
-		snprintf(error, error_size, "has %u groups, each a channel id; at most %d may be",
-		    groups, LOCATION_CHANNELS_MAX);
-	else
-		return 0;
+		    "must have 1 to %d groups, each a channel id, not %u; others are written "
+		    "(?:...)",
+		    LOCATION_CHANNELS_MAX, groups);
+	}
 	return -1;
+}
+
+bool
+location_has_several(const struct location *loc)
+{
+	return loc->split != 0 || loc->channel_argument != NULL ||
+	       (loc->pattern != NULL && group_count(loc) > 1);
 }
 
 int
@@ -107,12 +116,31 @@ padding_prepare(struct padding *padding, char *error, size_t error_size)
 	    padding->user_agent, 0, &padding->pattern, &padding->match_limits, error, error_size);
 }
 
+static bool
+network_is_ipv4(const struct network *n)
+{
+	return n->prefix_len >= 96 && IN6_IS_ADDR_V4MAPPED(&n->addr);
+}
+
+/* So that most subscribers' addresses need not be looked at. */
+static bool
+allows_all(const struct location *loc)
+{
+	bool v4 = false, v6 = false;
+
+	for (size_t i = 0; i < loc->n_allow; i++) {
+		v4 = v4 || (loc->allow[i].prefix_len == 96 && network_is_ipv4(&loc->allow[i]));
+		v6 = v6 || loc->allow[i].prefix_len == 0;
+	}
+	return v4 && v6 && loc->allow_unix;
+}
+
 int
 location_prepare(struct location *loc, char *error, size_t error_size)
 {
 	if (loc->type == LOCATION_PUBLISHER)
 		loc->max_channels = 1;
-	else if (loc->type == LOCATION_STATISTICS || loc->max_channels == 0)
+	else if (loc->type == LOCATION_STATISTICS)
 		loc->max_channels = LOCATION_CHANNELS_MAX;
 	if (loc->stream_separator != NULL)
 		loc->stream_separator_len = strlen(loc->stream_separator);
@@ -124,6 +152,7 @@ location_prepare(struct location *loc, char *error, size_t error_size)
 	} else {
 		loc->prefix_len = strlen(loc->prefix);
 	}
+	loc->allow_all = allows_all(loc);
 	loc->cors.publisher = loc->type == LOCATION_PUBLISHER;
 	if (cors_prepare(&loc->cors) < 0) {
 		snprintf(error, error_size, "%s", strerror(ENOMEM));
@@ -449,12 +478,6 @@ mask(struct in6_addr *addr, unsigned prefix_len)
 	return clean;
 }
 
-static bool
-network_is_ipv4(const struct network *n)
-{
-	return n->prefix_len >= 96 && IN6_IS_ADDR_V4MAPPED(&n->addr);
-}
-
 int
 network_parse(const char *text, struct network *out, char *error, size_t error_size)
 {
@@ -525,6 +548,8 @@ network_text(const struct network *network, char text[NETWORK_TEXT_SIZE])
 bool
 location_allows(const struct location *loc, const struct in6_addr *addr, bool unix_peer)
 {
+	if (loc->allow_all)
+		return true;
 	if (unix_peer)
 		return loc->allow_unix;
 	for (size_t i = 0; i < loc->n_allow; i++) {

@@ -107,6 +107,7 @@ struct location {
 	struct network *allow; /* besides these Unix sockets where allow_unix */
 	size_t n_allow;
 	bool allow_unix;
+	bool allow_all; /* from location_prepare(): the networks and Unix sockets are everyone */
 	unsigned store; /* index in config->stores */
 	char *store_name;
 	struct cors cors;
@@ -198,6 +199,9 @@ struct location_ids {
 	} ids[LOCATION_CHANNELS_MAX];
 	unsigned char *buf; /* of location_ids_room() bytes, the caller's */
 };
+
+/* Whether one request can name several channels. */
+bool location_has_several(const struct location *loc);
 
 /* What any request of this configuration needs. */
 size_t location_ids_room(const struct config *config);

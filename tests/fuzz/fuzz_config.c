@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "relay/config.h"
+#include "relay/template.h"
 
 static char *
 dump(const struct config *config, size_t *len)
@@ -43,23 +44,65 @@ check_error(const char *error)
 	    #field " changed:\n%s", text)
 
 static void
+compare_transports(const struct location *a, const struct location *b, const char *text)
+{
+	SAME(transports);
+	for (unsigned i = 0; i < TRANSPORTS; i++)
+		SAME(timeout_ms[i]);
+	SAME(first_message.from);
+	SAME(first_message.n);
+	SAME(max_subscribers);
+	SAME(on_slow);
+	SAME(gap_event);
+	SAME(say_channel);
+	SAME(batch);
+	SAME(ping_interval_ms);
+	SAME(ping_timeout_ms);
+	SAME_TEXT(ping_message);
+	PROMISE((a->message_template == NULL) == (b->message_template == NULL) &&
+		    (a->message_template == NULL || strcmp(template_source(a->message_template),
+							template_source(b->message_template)) == 0),
+	    "message_template changed:\n%s", text);
+	SAME_TEXT(event);
+	SAME(has_retry);
+	SAME(retry_ms);
+	SAME(n_padding);
+	for (size_t i = 0; i < a->n_padding; i++) {
+		SAME_TEXT(padding[i].user_agent);
+		SAME(padding[i].head);
+		SAME(padding[i].message);
+	}
+	SAME_TEXT(stream_separator);
+	SAME_TEXT(header_template);
+	SAME_TEXT(footer_template);
+	SAME_TEXT(heartbeat_in);
+	SAME_TEXT(heartbeat_out);
+	SAME(deflate);
+	SAME(allow_publish);
+}
+
+static void
 compare_locations(const struct location *a, const struct location *b, const char *text)
 {
 	SAME(type);
 	SAME_TEXT(url);
 	SAME_TEXT(prefix);
+	SAME_TEXT(channel_argument);
+	SAME(split);
+	SAME(max_channels);
 	SAME(store);
 	SAME(polling);
 	SAME(concurrency);
 	SAME(create_on_get);
 	SAME_TEXT(passthrough);
 	SAME(passthrough_linger_ms);
-	for (unsigned i = 0; i < TRANSPORTS; i++)
-		SAME(timeout_ms[i]);
 	SAME(timeout_status);
 	SAME_TEXT(content_type);
+	compare_transports(a, b, text);
 	SAME(create_on_post);
 	SAME(store_messages);
+	SAME(allow_delete);
+	SAME(allow_all);
 	SAME(allow_unix);
 	SAME(max_body);
 	SAME(n_allow);

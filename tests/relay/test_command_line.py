@@ -132,7 +132,7 @@ def test_dump_config_shows_every_default() -> None:
         "keepalive_timeout: 75",
         "channel_timeout: 60",
         "concurrency: broadcast",
-        "timeout: 55",
+        "timeout: {longpoll: 55, eventsource: 0, websocket: 0",
         "timeout_status: 304",
         "create_on_post: true",
         "passthrough_linger: 5",

@@ -5,6 +5,8 @@
  */
 #include "relay/config.h"
 
+#include "relay/template.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +26,7 @@
 /* A subscriber and a publisher location, to which more keys can be added. */
 #define SUBSCRIBER "locations:\n- type: subscriber\n  prefix: /s/\n"
 #define PUBLISHER  "locations:\n- type: publisher\n  prefix: /p/\n"
+#define STATISTICS "locations:\n- type: statistics\n  prefix: /t/\n"
 
 static struct config *
 load(const char *yaml)
@@ -153,15 +156,49 @@ test_nothing_at_all_means_the_defaults(void **state UNUSED)
 	assert_int_equal(sub->passthrough_linger_ms, 5000);
 	assert_int_equal(sub->n_identity, 1);
 	assert_string_equal(sub->identity[0], "sessionid");
+	assert_int_equal(sub->transports, 0x3f & ~TRANSPORT_BIT(TRANSPORT_JSONP));
 	assert_int_equal(sub->timeout_ms[TRANSPORT_LONGPOLL], 55000);
+	assert_int_equal(sub->timeout_ms[TRANSPORT_JSONP], 55000);
+	assert_int_equal(sub->timeout_ms[TRANSPORT_EVENTSOURCE], 0);
+	assert_int_equal(sub->timeout_ms[TRANSPORT_WEBSOCKET], 0);
+	assert_int_equal(sub->timeout_ms[TRANSPORT_STREAM], 0);
+	assert_int_equal(sub->timeout_ms[TRANSPORT_MULTIPART], 0);
 	assert_int_equal(sub->timeout_status, 304);
 	assert_null(sub->content_type);
+	assert_null(sub->channel_argument);
+	assert_int_equal(sub->split, 0);
+	assert_int_equal(sub->max_channels, 255);
+	assert_int_equal(sub->max_subscribers, 0);
+	assert_true(sub->allow_all);
+	assert_int_equal(sub->first_message.from, STORE_FROM_OLDEST);
+	assert_null(sub->message_template);
+	assert_false(sub->say_channel);
+	assert_int_equal(sub->batch, BATCH_OFF);
+	assert_false(sub->gap_event);
+	assert_int_equal(sub->on_slow, ON_SLOW_GAP);
+	assert_int_equal(sub->ping_interval_ms, 25000);
+	assert_int_equal(sub->ping_timeout_ms, 20000);
+	assert_null(sub->ping_message);
+	assert_null(sub->event);
+	assert_false(sub->has_retry);
+	assert_int_equal(sub->n_padding, 0);
+	assert_string_equal(sub->stream_separator, "\n");
+	assert_int_equal(sub->stream_separator_len, 1);
+	assert_null(sub->header_template);
+	assert_null(sub->footer_template);
+	assert_null(sub->heartbeat_in);
+	assert_false(sub->deflate);
+	assert_false(sub->allow_publish);
+	assert_int_equal(sub->max_body, 1 << 20);
 
 	assert_int_equal(pub->type, LOCATION_PUBLISHER);
 	assert_int_equal(pub->index, 1);
 	assert_string_equal(pub->prefix, "/publisher/");
 	assert_true(pub->create_on_post);
 	assert_true(pub->store_messages);
+	assert_true(pub->allow_delete);
+	assert_int_equal(pub->max_channels, 1);
+	assert_false(pub->allow_all);
 	assert_int_equal(pub->n_allow, 2);
 	assert_true(pub->allow_unix);
 	assert_int_equal(pub->cors.n_origins, 0);
@@ -491,9 +528,15 @@ test_key_of_the_other_type_of_location_is_told_so(void **state UNUSED)
 	assert_error(PUBLISHER "  polling: long\n",
 	    "test:4: locations[0].polling: is a key of subscriber locations; this is a publisher "
 	    "location");
-	assert_error(SUBSCRIBER "  max_body: 1\n",
-	    "test:4: locations[0].max_body: is a key of publisher locations; this is a subscriber "
-	    "location");
+	assert_error(SUBSCRIBER "  allow_delete: true\n",
+	    "test:4: locations[0].allow_delete: is a key of publisher locations; this is a "
+	    "subscriber location");
+	assert_error(PUBLISHER "  split: ','\n",
+	    "test:4: locations[0].split: is a key of subscriber and statistics locations; this is "
+	    "a publisher location");
+	assert_error(STATISTICS "  max_body: 1\n",
+	    "test:4: locations[0].max_body: is a key of subscriber and publisher locations; this "
+	    "is a statistics location");
 }
 
 static void
@@ -563,7 +606,7 @@ test_locations_are_a_list_of_at_least_one_with_a_path_each(void **state UNUSED)
 	assert_error("locations:\n", "test:1: locations: must be a list of at least one location");
 	assert_error_begins("locations: [publisher]\n", "test:1: locations[0]: must be a mapping");
 	assert_error("locations:\n- prefix: /p/\n",
-	    "test:2: locations[0]: has no type; it must be subscriber or publisher");
+	    "test:2: locations[0]: has no type; it must be subscriber, publisher or statistics");
 	assert_error(
 	    "locations:\n- type: publisher\n", "test:2: locations[0]: has neither url nor prefix");
 	assert_error("locations:\n- {type: publisher, prefix: p}\n",
@@ -575,7 +618,7 @@ test_locations_are_a_list_of_at_least_one_with_a_path_each(void **state UNUSED)
 }
 
 static void
-test_pattern_compiles_and_has_exactly_one_group(void **state UNUSED)
+test_pattern_compiles_and_has_a_group_for_each_channel(void **state UNUSED)
 {
 	assert_error_begins("locations:\n- type: publisher\n  url: /p/(\n",
 	    "test:3: locations[0].url: is no regular expression: missing closing parenthesis");
@@ -587,6 +630,358 @@ test_pattern_compiles_and_has_exactly_one_group(void **state UNUSED)
 	    "2; others are written (?:...)");
 	assert_error_begins("locations:\n- type: publisher\n  url: (*UTF)/p/(.+)\n",
 	    "test:3: locations[0].url: is no regular expression");
+	assert_error("locations:\n- type: subscriber\n  url: /s/.+\n  split: ','\n",
+	    "test:3: locations[0].url: must have 1 to 255 groups, each a channel id, not 0; "
+	    "others are written (?:...)");
+	for (unsigned n = 255; n <= 256; n++) {
+		char yaml[256 * 3 + 100] = "locations:\n- type: subscriber\n  url: /s/.", *end;
+		char error[CONFIG_ERROR_SIZE] = "";
+		struct config *config;
+
+		end = yaml + strlen(yaml);
+		for (unsigned i = 0; i < n; i++)
+			end = stpcpy(end, "(a)");
+		config = config_load_string(yaml, strlen(yaml), "test", error);
+		if (n == 255)
+			assert_non_null(config);
+		else
+			assert_string_equal(error,
+			    "test:3: locations[0].url: must have 1 to 255 groups, each a channel "
+			    "id, not 256; others are written (?:...)");
+		config_unref(config);
+	}
+}
+
+static void
+test_channels_are_in_the_path_or_in_the_query(void **state UNUSED)
+{
+	static const char *const taken[] = {
+	    "_", "backtrack", "callback", "last_event_id", "tag", "time", "a b", "a=b", "ż"};
+	struct config *config = load(SUBSCRIBER "  channel_argument: channel\n  split: /\n");
+	char yaml[200];
+
+	assert_string_equal(config->locations[0].channel_argument, "channel");
+	assert_int_equal(config->locations[0].split, '/');
+	config_unref(config);
+	config_unref(load("locations: [{type: publisher, url: /p, channel_argument: id}]"));
+	assert_error("locations:\n- type: subscriber\n  url: /s/(.+)\n  channel_argument: id\n",
+	    "test:3: locations[0].url: must have no group, for channel_argument says where the "
+	    "channel ids are; others are written (?:...)");
+	for (size_t i = 0; i < ARRAY_LEN(taken); i++) {
+		snprintf(yaml, sizeof(yaml), SUBSCRIBER "  channel_argument: %s\n", taken[i]);
+		assert_error_begins(yaml, "test:4: locations[0].channel_argument: must");
+	}
+}
+
+static void
+test_split_is_a_character_that_no_proxy_rewrites(void **state UNUSED)
+{
+	static const char *const bad[] = {"a", "1", "'-'", ".", "_", "'~'", "'%'", "'?'", "'#'",
+	    "'&'", "' '", "',,'", "''", "ż", "[',']"};
+	char yaml[200];
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		snprintf(yaml, sizeof(yaml), SUBSCRIBER "  split: %s\n", bad[i]);
+		assert_error_begins(yaml,
+		    "test:4: locations[0].split: must be \",\" or \"/\", or one of ; : ! $ ' ( ) * "
+		    "+ = @ |, not ");
+	}
+	for (const char *p = ",/;:!$'()*+=@|"; *p != '\0'; p++) {
+		struct config *config;
+
+		snprintf(yaml, sizeof(yaml), SUBSCRIBER "  split: \"%c\"\n", *p);
+		config = load(yaml);
+		assert_int_equal(config->locations[0].split, *p);
+		config_unref(config);
+	}
+}
+
+static void
+test_transports_are_a_list_and_jsonp_must_be_named(void **state UNUSED)
+{
+	struct config *config = load(SUBSCRIBER "  transports: [jsonp, stream]\n");
+
+	assert_int_equal(config->locations[0].transports,
+	    TRANSPORT_BIT(TRANSPORT_JSONP) | TRANSPORT_BIT(TRANSPORT_STREAM));
+	config_unref(config);
+	config = load(SUBSCRIBER "  transports: websocket\n");
+	assert_int_equal(config->locations[0].transports, TRANSPORT_BIT(TRANSPORT_WEBSOCKET));
+	config_unref(config);
+	assert_error(SUBSCRIBER "  transports: []\n",
+	    "test:4: locations[0].transports: must name at least one transport");
+	assert_error(SUBSCRIBER "  transports: [longpoll, sse]\n",
+	    "test:4: locations[0].transports[1]: must be longpoll, eventsource, websocket, stream, "
+	    "multipart or jsonp, not \"sse\"");
+	assert_error(SUBSCRIBER "  transports: [stream, longpoll, stream]\n",
+	    "test:4: locations[0].transports[2]: \"stream\" is given twice");
+	assert_error(SUBSCRIBER "  transports: [jsonp]\n  allow_origin: http://a\n",
+	    "test:4: locations[0].transports: jsonp cannot be there while allow_origin is not "
+	    "\"*\": any site can read it");
+}
+
+static void
+test_timeout_is_one_or_by_transport(void **state UNUSED)
+{
+	struct config *config = load(SUBSCRIBER "  timeout: 1.5\n");
+	const uint32_t *ms = config->locations[0].timeout_ms;
+
+	for (unsigned i = 0; i < TRANSPORTS; i++)
+		assert_int_equal(ms[i], 1500);
+	config_unref(config);
+	config = load(SUBSCRIBER "  timeout:\n    websocket: 3600\n    longpoll: 0\n");
+	ms = config->locations[0].timeout_ms;
+	assert_int_equal(ms[TRANSPORT_WEBSOCKET], 3600000);
+	assert_int_equal(ms[TRANSPORT_LONGPOLL], 0);
+	/* What is not named has its default. */
+	assert_int_equal(ms[TRANSPORT_JSONP], 55000);
+	assert_int_equal(ms[TRANSPORT_EVENTSOURCE], 0);
+	config_unref(config);
+	assert_same(SUBSCRIBER "  timeout: {}\n", SUBSCRIBER);
+	assert_error(SUBSCRIBER "  timeout:\n    websocket: 1\n    sse: 2\n",
+	    "test:6: locations[0].timeout: must be longpoll, eventsource, websocket, stream, "
+	    "multipart or jsonp, not \"sse\"");
+	assert_error(SUBSCRIBER "  timeout:\n    stream: 1\n    stream: 2\n",
+	    "test:6: locations[0].timeout.stream: is given twice");
+	assert_error_begins(SUBSCRIBER "  timeout: {stream: soon}\n",
+	    "test:4: locations[0].timeout.stream: must be seconds from 0 to 4294967");
+	assert_error_begins(SUBSCRIBER "  timeout: [1]\n", "test:4: locations[0].timeout: must be");
+	assert_error_begins(SUBSCRIBER "  timeout: {stream: !!int 1}\n",
+	    "test:4: locations[0].timeout.stream: has a tag");
+}
+
+static void
+test_first_message_is_a_word_or_counts_from_either_end(void **state UNUSED)
+{
+	static const struct {
+		const char *text;
+		enum store_start_from from;
+		uint32_t n;
+	} starts[] = {
+	    {"oldest", STORE_FROM_OLDEST, 0},
+	    {"newest", STORE_FROM_NEWEST, 0},
+	    {"0", STORE_FROM_NEWEST, 0},
+	    {"1", STORE_FROM_OLDEST, 0},
+	    {"2", STORE_FROM_NTH, 2},
+	    {"1000", STORE_FROM_NTH, 1000},
+	    {"-1", STORE_FROM_LAST, 1},
+	    {"-1000", STORE_FROM_LAST, 1000},
+	};
+	static const char *const bad[] = {"first", "-0", "+1", "1001", "-1001", "1.5", "--1", "''"};
+	char yaml[200];
+
+	for (size_t i = 0; i < ARRAY_LEN(starts); i++) {
+		struct config *config, *again;
+		char *text;
+
+		snprintf(yaml, sizeof(yaml), SUBSCRIBER "  first_message: %s\n", starts[i].text);
+		config = load(yaml);
+		assert_int_equal(config->locations[0].first_message.from, starts[i].from);
+		assert_int_equal(config->locations[0].first_message.n, starts[i].n);
+		text = dump(config);
+		again = load(text);
+		assert_int_equal(again->locations[0].first_message.from, starts[i].from);
+		assert_int_equal(again->locations[0].first_message.n, starts[i].n);
+		free(text);
+		config_unref(config);
+		config_unref(again);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		snprintf(yaml, sizeof(yaml), SUBSCRIBER "  first_message: %s\n", bad[i]);
+		assert_error_begins(yaml,
+		    "test:4: locations[0].first_message: must be oldest, newest, or a whole number "
+		    "from -1000 to 1000, not ");
+	}
+}
+
+static void
+test_streams_have_their_texts_and_times(void **state UNUSED)
+{
+	struct config *config = load(SUBSCRIBER "  ping_interval: 0.5\n"
+						"  ping_timeout: 0\n"
+						"  ping_message: 'still: here'\n"
+						"  event: message\n"
+						"  retry: 0\n"
+						"  stream_separator: ''\n"
+						"  header_template: \"<html>\\n\"\n"
+						"  footer_template: </html>\n"
+						"  heartbeat: [ping, pong]\n"
+						"  message_template: '{\"id\":~id~}'\n"
+						"  on_slow: close\n"
+						"  batch: json\n"
+						"  gap_event: on\n"
+						"  say_channel: on\n"
+						"  deflate: on\n"
+						"  allow_publish: on\n"
+						"  max_body: 2K\n"
+						"  max_subscribers: 10\n");
+	const struct location *sub = &config->locations[0];
+
+	assert_int_equal(sub->ping_interval_ms, 500);
+	assert_int_equal(sub->ping_timeout_ms, 0);
+	assert_string_equal(sub->ping_message, "still: here");
+	assert_string_equal(sub->event, "message");
+	assert_true(sub->has_retry);
+	assert_int_equal(sub->retry_ms, 0);
+	assert_string_equal(sub->stream_separator, "");
+	assert_int_equal(sub->stream_separator_len, 0);
+	assert_string_equal(sub->header_template, "<html>\n");
+	assert_string_equal(sub->footer_template, "</html>");
+	assert_string_equal(sub->heartbeat_in, "ping");
+	assert_string_equal(sub->heartbeat_out, "pong");
+	assert_string_equal(template_source(sub->message_template), "{\"id\":~id~}");
+	assert_int_equal(sub->on_slow, ON_SLOW_CLOSE);
+	assert_int_equal(sub->batch, BATCH_JSON);
+	assert_true(sub->gap_event);
+	assert_true(sub->say_channel);
+	assert_true(sub->deflate);
+	assert_true(sub->allow_publish);
+	assert_int_equal(sub->max_body, 2048);
+	assert_int_equal(sub->max_subscribers, 10);
+	config_unref(config);
+	assert_error(SUBSCRIBER "  ping_message: \"a\\nevent: b\"\n",
+	    "test:4: locations[0].ping_message: must be one line, not \"a?event: b\"");
+	assert_error_begins(SUBSCRIBER "  event: \"a\\nid: 1\"\n",
+	    "test:4: locations[0].event: must be without control characters");
+	assert_error(SUBSCRIBER "  heartbeat: [ping]\n",
+	    "test:4: locations[0].heartbeat: must be a list of two texts, what comes and what is "
+	    "answered");
+	assert_error(SUBSCRIBER "  heartbeat: [ping, '']\n",
+	    "test:4: locations[0].heartbeat[1]: must be 1 to 1000 bytes long");
+	assert_error_begins(SUBSCRIBER "  heartbeat: [ping, null]\n",
+	    "test:4: locations[0].heartbeat[1]: has no value");
+	assert_error(SUBSCRIBER "  message_template: ''\n",
+	    "test:4: locations[0].message_template: must not be empty; none is null");
+}
+
+static void
+test_templates_are_bounded(void **state UNUSED)
+{
+	char yaml[20000] = SUBSCRIBER "  message_template: \"", *start = yaml + strlen(yaml);
+	char error[CONFIG_ERROR_SIZE];
+	char *end = start;
+
+	for (int i = 0; i < 65; i++)
+		end = stpcpy(end, "~text~");
+	strcpy(end, "\"\n");
+	assert_error(
+	    yaml, "test:4: locations[0].message_template: has more than 64 tokens such as ~text~");
+	/* One token less is read. */
+	strcpy(end - 6, "\"\n");
+	config_unref(load(yaml));
+	memset(start, 'x', 16385);
+	strcpy(start + 16385, "\"\n");
+	assert_null(config_load_string(yaml, strlen(yaml), "test", error));
+	assert_non_null(strstr(error, "message_template: must be at most 16 KiB long"));
+	strcpy(start + 16384, "\"\n");
+	config_unref(load(yaml));
+}
+
+static void
+test_padding_goes_by_patterns_of_user_agents(void **state UNUSED)
+{
+	struct config *config =
+	    load(SUBSCRIBER "  padding:\n"
+			    "  - {user_agent: '(?i)trident', head: 2K}\n"
+			    "  - {user_agent: '^Mozilla/[45]', head: 1, message: 512}\n");
+	struct pcre2_real_match_data_8 *match_data = location_match_new();
+	const struct location *sub = &config->locations[0];
+
+	assert_int_equal(sub->n_padding, 2);
+	assert_int_equal(sub->padding[0].head, 2048);
+	assert_int_equal(sub->padding[0].message, 0);
+	/* Found anywhere, unless it is anchored; the first that fits. */
+	assert_ptr_equal(
+	    location_padding(sub, match_data, "Mozilla/4.0 (TRIDENT)", 21), &sub->padding[0]);
+	assert_ptr_equal(location_padding(sub, match_data, "Mozilla/5.0", 11), &sub->padding[1]);
+	assert_null(location_padding(sub, match_data, "x Mozilla/5.0", 13));
+	assert_null(location_padding(sub, match_data, "", 0));
+	assert_null(location_padding(sub, match_data, NULL, 0));
+	location_match_free(match_data);
+	config_unref(config);
+	assert_error(SUBSCRIBER "  padding:\n  - user_agent: x\n  - head: 1\n",
+	    "test:6: locations[0].padding[1]: has no user_agent");
+	assert_error_begins(SUBSCRIBER "  padding:\n  - head: 1\n    user_agent: (\n",
+	    "test:6: locations[0].padding[0].user_agent: is no regular expression");
+	assert_error(SUBSCRIBER "  padding:\n  - user_agent: x\n    heads: 1\n",
+	    "test:6: locations[0].padding[0].heads: unknown key; did you mean head?");
+	assert_error_begins(SUBSCRIBER "  padding:\n  - {user_agent: x, head: 65K}\n",
+	    "test:5: locations[0].padding[0].head: must be bytes");
+	assert_error(SUBSCRIBER "  padding: {user_agent: x}\n",
+	    "test:4: locations[0].padding: must be a list of mappings, not a mapping");
+	assert_error(SUBSCRIBER "  padding: [{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]\n",
+	    "test:4: locations[0].padding: has more than 16 entries");
+}
+
+/* What says nothing is a mistake of who wrote it; but a dump writes every default. */
+static void
+test_key_that_says_nothing_here_is_refused_unless_it_has_its_default(void **state UNUSED)
+{
+	static const struct {
+		const char *transport, *key, *value, *lacks;
+	} keys[] = {
+	    {"stream", "polling", "interval", "longpoll, jsonp"},
+	    {"eventsource", "timeout_status", "408", "longpoll, jsonp"},
+	    {"eventsource", "batch", "raw", "longpoll"},
+	    {"longpoll", "ping_interval", "5", "eventsource, websocket, stream, multipart"},
+	    {"multipart", "ping_message", "hello", "eventsource, websocket, stream"},
+	    {"eventsource", "ping_timeout", "1", "websocket"},
+	    {"longpoll", "on_slow", "close", "eventsource, websocket, stream, multipart"},
+	    {"multipart", "gap_event", "true", "eventsource, websocket, stream"},
+	    {"websocket", "event", "x", "eventsource"},
+	    {"websocket", "retry", "1", "eventsource"},
+	    {"websocket", "padding", "[{user_agent: x}]", "eventsource"},
+	    {"eventsource", "stream_separator", "x", "stream"},
+	    {"multipart", "header_template", "x", "stream"},
+	    {"multipart", "footer_template", "x", "stream"},
+	    {"stream", "heartbeat", "[a, b]", "websocket"},
+	    {"stream", "deflate", "true", "websocket"},
+	    {"stream", "allow_publish", "true", "websocket"},
+	};
+	char yaml[300], expected[300];
+	struct config_key row;
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		snprintf(yaml, sizeof(yaml), SUBSCRIBER "  transports: [%s]\n  %s: %s\n",
+		    keys[i].transport, keys[i].key, keys[i].value);
+		snprintf(expected, sizeof(expected),
+		    "test:5: locations[0].%s: says nothing here: transports lacks %s", keys[i].key,
+		    keys[i].lacks);
+		assert_error(yaml, expected);
+		for (size_t k = 0; config_key(k, &row); k++) {
+			if (!row.subscriber || strcmp(row.name, keys[i].key) != 0)
+				continue;
+			snprintf(yaml, sizeof(yaml), SUBSCRIBER "  transports: [%s]\n  %s: %s\n",
+			    keys[i].transport, row.name, row.initial);
+			config_unref(load(yaml));
+		}
+		snprintf(yaml, sizeof(yaml), SUBSCRIBER "  %s: %s\n", keys[i].key, keys[i].value);
+		config_unref(load(yaml));
+	}
+	assert_error(SUBSCRIBER "  max_body: 2M\n",
+	    "test:4: locations[0].max_body: says nothing here without allow_publish: true");
+	assert_error(SUBSCRIBER "  max_channels: 2\n",
+	    "test:4: locations[0].max_channels: says nothing here: a request names several "
+	    "channels "
+	    "by several groups in url, by split or by channel_argument");
+	config_unref(load(SUBSCRIBER "  max_channels: 2\n  split: /\n"));
+	config_unref(load(SUBSCRIBER "  max_channels: 2\n  channel_argument: id\n"));
+	config_unref(load(
+	    "locations: [{type: subscriber, url: '/(a)(b)', max_channels: 2, max_body: 1048576}]"));
+}
+
+static void
+test_statistics_are_for_this_host_alone_by_default(void **state UNUSED)
+{
+	struct config *config = load(STATISTICS "  split: /\n");
+	const struct location *loc = &config->locations[0];
+
+	assert_int_equal(loc->type, LOCATION_STATISTICS);
+	assert_int_equal(loc->n_allow, 2);
+	assert_true(loc->allow_unix);
+	assert_false(loc->allow_all);
+	assert_int_equal(loc->cors.n_origins, 0);
+	assert_int_equal(loc->max_channels, 255);
+	config_unref(config);
 }
 
 static void
@@ -602,6 +997,45 @@ test_location_that_is_never_reached_is_refused(void **state UNUSED)
 	    "it");
 	config_unref(load(
 	    "locations:\n- {type: subscriber, prefix: /a/b/}\n- {type: publisher, prefix: /a/}\n"));
+}
+
+static void
+test_location_that_takes_one_path_shadows_that_alone(void **state UNUSED)
+{
+	/* Of two prefixes, with channel_argument or without: whether the second is reached. */
+	static const struct {
+		const char *first, *second;
+		bool reached;
+	} pairs[] = {
+	    {"subscriber, prefix: /a, channel_argument: c", "publisher, prefix: /a/", true},
+	    {"subscriber, prefix: /a, channel_argument: c",
+		"publisher, prefix: /a, channel_argument: d", false},
+	    {"subscriber, prefix: /a", "publisher, prefix: /a, channel_argument: d", true},
+	    {"subscriber, prefix: /a", "publisher, prefix: /a/, channel_argument: d", false},
+	    {"statistics, prefix: /a", "publisher, prefix: /a, channel_argument: d", false},
+	    {"statistics, prefix: /a", "statistics, prefix: /a", false},
+	    /* "/a" itself is the summary. */
+	    {"subscriber, prefix: /a", "statistics, prefix: /a", true},
+	    {"subscriber, url: /a(.*)", "statistics, url: /a(.*)", true},
+	    {"statistics, url: /a(.*)", "subscriber, url: /a(.*)", false},
+	    {"subscriber, url: /a, channel_argument: c", "statistics, url: /a, channel_argument: c",
+		false},
+	};
+	char yaml[300], error[CONFIG_ERROR_SIZE];
+
+	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+		struct config *config;
+
+		snprintf(yaml, sizeof(yaml), "locations:\n- {type: %s}\n- {type: %s}\n",
+		    pairs[i].first, pairs[i].second);
+		error[0] = '\0';
+		config = config_load_string(yaml, strlen(yaml), "test", error);
+		if (pairs[i].reached)
+			assert_string_equal(error, "");
+		else
+			assert_non_null(strstr(error, "is never reached"));
+		config_unref(config);
+	}
 }
 
 static void
@@ -864,6 +1298,14 @@ test_dump_is_read_back_and_dumped_the_same(void **state UNUSED)
 	    "locations:\n- {type: subscriber, url: '/\\w+/(?P<id>\"[^/\\\\]+)', prefix: /s/}\n",
 	    PUBLISHER "  allow: []\n  allow_origin: http://a\n  max_body: 1\n",
 	    PUBLISHER "  allow: ['::/0', unix, 10.0.0.0/8, 10.1.2.3]\n  create_on_post: no\n",
+	    PUBLISHER "  allow_delete: no\n  channel_argument: id\n",
+	    SUBSCRIBER "  transports: [jsonp, stream]\n  timeout: {stream: 0.5}\n  split: ':'\n",
+	    SUBSCRIBER "  transports: longpoll\n  timeout: 7\n  batch: multipart\n",
+	    SUBSCRIBER "  ping_message: 'x'\n  event: y\n  retry: 2.5\n  stream_separator: ''\n"
+		       "  heartbeat: [\"a\\n\", \"\\\\\"]\n  header_template: \"\\r\\n\"\n"
+		       "  message_template: \"~text~\\n~\"\n",
+	    SUBSCRIBER "  padding: [{user_agent: 'a\"b', head: 1}, {user_agent: c, message: 2K}]\n",
+	    STATISTICS "  allow: 10.0.0.1\n  split: ','\n",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(yamls); i++) {
@@ -916,16 +1358,22 @@ has_line_of(const char *text, const char *key)
 static void
 test_dump_holds_every_key(void **state UNUSED)
 {
-	struct config *config = load("");
+	struct config *config =
+	    load("locations:\n- {type: publisher, prefix: /p/}\n"
+		 "- {type: statistics, url: '/t/(.*)'}\n"
+		 "- {type: subscriber, prefix: /s/, padding: [{user_agent: x}]}\n");
 	char *text = dump(config);
 	struct config_key key;
 
 	for (size_t i = 0; config_key(i, &key); i++) {
-		/* listen says what they say, and the default locations have no url. */
-		if (strcmp(key.name, "address") == 0 || strcmp(key.name, "port") == 0 ||
-		    strcmp(key.name, "url") == 0)
+		char name[40];
+
+		/* listen says what they say. */
+		if (strcmp(key.name, "address") == 0 || strcmp(key.name, "port") == 0)
 			continue;
-		if (!has_line_of(text, key.name))
+		snprintf(name, sizeof(name), "%s: ", key.name);
+		if (strcmp(key.mapping, "padding") == 0 ? strstr(text, name) == NULL
+							: !has_line_of(text, key.name))
 			fail_msg("the dump lacks %s", key.name);
 	}
 	free(text);
@@ -958,41 +1406,60 @@ section(const char *text, const char *start, const char *end)
 	return to != NULL ? strndup(from, (size_t)(to - from)) : strdup(from);
 }
 
-/* Of the installed file, what is about keys of this mapping and type. */
+/* Of the installed file, what is about keys of this mapping. */
 static char *
 section_of_file(const char *text, const struct config_key *key)
 {
-	if (strcmp(key->mapping, "locations") == 0)
-		return key->subscriber ? section(text, "- type: subscriber\n", "\n  - type")
-				       : section(text, "- type: publisher\n", "\n  - type");
 	if (key->mapping[0] == '\0')
 		return strdup(text);
+	if (strcmp(key->mapping, "padding") == 0)
+		return section(text, "#padding:\n", "\n    stream");
 	return section(
 	    text, strcmp(key->mapping, "limits") == 0 ? "\nlimits:\n" : "\nstore:\n", "\n#");
+}
+
+/* This part of the installed file, called name, tells of the key. */
+static void
+assert_shown(const char *part, const struct config_key *key, const char *name)
+{
+	char line[200];
+
+	if (!has_line_of(part, key->name))
+		fail_msg("%s lacks %s of %s", DEFAULT_FILE, key->name, name);
+	/* Of a mapping, a list and the version the default is told otherwise. */
+	if (key->initial == NULL || strchr(key->initial, '{') != NULL ||
+	    strcmp(key->name, "servername") == 0)
+		return;
+	snprintf(line, sizeof(line), "%s: %s", key->name, key->initial);
+	if (strstr(part, line) == NULL)
+		fail_msg("%s does not show \"%s\" of %s", DEFAULT_FILE, line, name);
 }
 
 static void
 test_installed_file_shows_every_key_with_its_default(void **state UNUSED)
 {
-	char *text = read_file(DEFAULT_FILE), line[200];
+	static const char *const types[] = {"subscriber", "publisher", "statistics"};
+	char *text = read_file(DEFAULT_FILE), start[40], *part;
 	struct config_key key;
 
 	for (size_t i = 0; config_key(i, &key); i++) {
-		char *part = section_of_file(text, &key);
+		const bool of[] = {key.subscriber, key.publisher, key.statistics};
 
-		/* The section begins behind the line of the type. */
-		if (strcmp(key.mapping, "locations") != 0 || strcmp(key.name, "type") != 0) {
-			if (!has_line_of(part, key.name))
-				fail_msg("%s lacks %s of %s", DEFAULT_FILE, key.name, key.mapping);
+		if (strcmp(key.mapping, "locations") != 0) {
+			part = section_of_file(text, &key);
+			assert_shown(part, &key, key.mapping);
+			free(part);
+			continue;
 		}
-		/* Of a mapping, a list and the version the default is told otherwise. */
-		if (key.initial != NULL && strpbrk(key.initial, "{") == NULL &&
-		    strcmp(key.name, "servername") != 0) {
-			snprintf(line, sizeof(line), "%s: %s", key.name, key.initial);
-			if (strstr(part, line) == NULL)
-				fail_msg("%s does not show \"%s\"", DEFAULT_FILE, line);
+		/* Their sections begin behind the line of the type. */
+		for (size_t t = 0; t < ARRAY_LEN(types) && strcmp(key.name, "type") != 0; t++) {
+			if (!of[t])
+				continue;
+			snprintf(start, sizeof(start), "- type: %s\n", types[t]);
+			part = section(text, start, "- type: ");
+			assert_shown(part, &key, types[t]);
+			free(part);
 		}
-		free(part);
 	}
 	free(text);
 }
@@ -1007,9 +1474,13 @@ man_section(const struct config_key *key)
 		return ".Sh LIMITS\n";
 	if (strcmp(key->mapping, "store") == 0)
 		return ".Sh STORES\n";
-	if (key->subscriber && key->publisher)
+	if (strcmp(key->mapping, "padding") == 0)
+		return ".Sh PADDING\n";
+	if (key->subscriber + key->publisher + key->statistics > 1)
 		return ".Sh LOCATIONS\n";
-	return key->subscriber ? ".Sh SUBSCRIBER LOCATIONS\n" : ".Sh PUBLISHER LOCATIONS\n";
+	return key->subscriber  ? ".Sh SUBSCRIBER LOCATIONS\n"
+	       : key->publisher ? ".Sh PUBLISHER LOCATIONS\n"
+				: ".Sh STATISTICS LOCATIONS\n";
 }
 
 static void
@@ -1028,6 +1499,9 @@ test_man_page_tells_every_key_with_its_default(void **state UNUSED)
 			snprintf(expected, sizeof(expected), "No default");
 		else if (strcmp(key.name, "servername") == 0)
 			snprintf(expected, sizeof(expected), ".Li pushserver/ Ns Ar version .");
+		else if (strchr(key.initial, '\\') != NULL)
+			/* "\n", with roff's own backslash. */
+			snprintf(expected, sizeof(expected), ".Li \\(dq\\en\\(dq .");
 		else if (strchr(key.initial, ' ') != NULL)
 			snprintf(expected, sizeof(expected), "\n.Li \"%s\" .", key.initial);
 		else
@@ -1089,7 +1563,18 @@ main(void)
 	    cmocka_unit_test(test_value_out_of_bounds_is_told_with_the_bounds),
 	    cmocka_unit_test(test_what_is_no_number_size_or_time_is_refused),
 	    cmocka_unit_test(test_locations_are_a_list_of_at_least_one_with_a_path_each),
-	    cmocka_unit_test(test_pattern_compiles_and_has_exactly_one_group),
+	    cmocka_unit_test(test_pattern_compiles_and_has_a_group_for_each_channel),
+	    cmocka_unit_test(test_channels_are_in_the_path_or_in_the_query),
+	    cmocka_unit_test(test_split_is_a_character_that_no_proxy_rewrites),
+	    cmocka_unit_test(test_transports_are_a_list_and_jsonp_must_be_named),
+	    cmocka_unit_test(test_timeout_is_one_or_by_transport),
+	    cmocka_unit_test(test_first_message_is_a_word_or_counts_from_either_end),
+	    cmocka_unit_test(test_streams_have_their_texts_and_times),
+	    cmocka_unit_test(test_templates_are_bounded),
+	    cmocka_unit_test(test_padding_goes_by_patterns_of_user_agents),
+	    cmocka_unit_test(test_key_that_says_nothing_here_is_refused_unless_it_has_its_default),
+	    cmocka_unit_test(test_statistics_are_for_this_host_alone_by_default),
+	    cmocka_unit_test(test_location_that_takes_one_path_shadows_that_alone),
 	    cmocka_unit_test(test_location_that_is_never_reached_is_refused),
 	    cmocka_unit_test(test_credentials_go_with_named_origins_alone),
 	    cmocka_unit_test(test_passthrough_is_a_whole_http_url_and_its_password_is_not_shown),

@@ -104,7 +104,7 @@ assert_found(const struct config *config, const char *path, unsigned index, cons
 static void
 assert_answer(const struct config *config, const char *path, enum location_answer answer)
 {
-	struct found found;
+	struct found found = {.n = 0};
 
 	assert_int_equal(match(config, path, strlen(path), &found), answer);
 }
@@ -188,11 +188,187 @@ test_first_matching_location_wins(void **state UNUSED)
 	config_unref(config);
 }
 
+/* ---- several channels ---- */
+
+/* The ids of a path and a query (NULL: none), joined by blanks, are these. */
+static void
+assert_ids(const struct config *config, const char *path, const char *query, const char *expected)
+{
+	struct location_ids ids = {.buf = malloc(location_ids_room(config))};
+	const struct location *loc;
+	char text[4096] = "";
+
+	assert_non_null(ids.buf);
+	assert_int_equal(match_ids(config, path, strlen(path), query, &loc, &ids), LOCATION_FOUND);
+	for (unsigned i = 0; i < ids.n; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%.*s",
+		    i > 0 ? " " : "", (int)ids.ids[i].len, (const char *)ids.ids[i].bytes);
+	assert_string_equal(text, expected);
+	free(ids.buf);
+}
+
+/* What is wrong with a path and a query. */
+static void
+assert_ids_answer(
+    const struct config *config, const char *path, const char *query, enum location_answer answer)
+{
+	struct location_ids ids = {.buf = malloc(location_ids_room(config))};
+	const struct location *loc;
+
+	assert_non_null(ids.buf);
+	assert_int_equal(match_ids(config, path, strlen(path), query, &loc, &ids), answer);
+	free(ids.buf);
+}
+
+static void
+test_each_group_that_took_part_is_an_id_in_the_order_of_the_pattern(void **state UNUSED)
+{
+	struct config *config =
+	    config_of("locations: [{type: subscriber, url: '/g/(\\w+)(?:/(\\w*))?(?:/(\\w+))?'}]");
+
+	assert_ids(config, "/g/b/a/c", NULL, "b a c");
+	assert_ids(config, "/g/b", NULL, "b");
+	assert_ids(config, "/g/b/", NULL, "b");
+	assert_ids(config, "/g/b//c", NULL, "b c");
+	assert_ids(config, "/g/b/b/b", NULL, "b");
+	config_unref(config);
+}
+
+static void
+test_split_cuts_before_decoding_and_leaves_empty_pieces_out(void **state UNUSED)
+{
+	struct config *config = config_of("locations:\n"
+					  "- {type: subscriber, url: '/c/([^/]+)', split: ','}\n"
+					  "- {type: subscriber, prefix: /p/, split: /}\n"
+					  "- {type: publisher, prefix: /}\n");
+
+	assert_ids(config, "/c/a,b,c", NULL, "a b c");
+	assert_ids(config, "/c/a%2Cb,c", NULL, "a,b c");
+	assert_ids(config, "/c/,a,,b,", NULL, "a b");
+	assert_ids(config, "/c/b,a,b,%61", NULL, "b a");
+	assert_ids(config, "/p/a/b", NULL, "a b");
+	assert_ids(config, "/p/a%2fb//c/", NULL, "a/b c");
+	/* Nothing but separators is no id, so the next location is asked. */
+	assert_ids(config, "/c/,,", NULL, "c/,,");
+	assert_ids(config, "/p//", NULL, "p//");
+	config_unref(config);
+}
+
+static void
+test_ids_come_from_the_query_where_the_location_says_so(void **state UNUSED)
+{
+	struct config *config =
+	    config_of("locations:\n"
+		      "- {type: subscriber, prefix: /sub, channel_argument: channel, split: ','}\n"
+		      "- {type: publisher, url: '/(?:pub|send)', channel_argument: id}\n"
+		      "- {type: statistics, prefix: /stats, channel_argument: id}\n");
+
+	assert_ids(config, "/sub", "channel=b&x=1&channel=a", "b a");
+	assert_ids(config, "/sub", "channel=b,a&channel=a%2Cb&channel=c+d", "b a a,b c+d");
+	assert_ids(config, "/sub", "&&channel=&channel&channel==&channels=x&Channel=y&", "=");
+	assert_ids(config, "/send", "_=12&id=a/b?c&id=", "a/b?c");
+	assert_ids(config, "/stats", NULL, "");
+	assert_ids(config, "/stats", "id=", "");
+	assert_ids(config, "/stats", "id=p*", "p*");
+	assert_ids_answer(config, "/sub", NULL, LOCATION_NO_ID);
+	assert_ids_answer(config, "/sub", "", LOCATION_NO_ID);
+	assert_ids_answer(config, "/sub", "channel=,", LOCATION_NO_ID);
+	assert_ids_answer(config, "/pub", "channel=a", LOCATION_NO_ID);
+	assert_ids_answer(config, "/pub", "id=a&id=b", LOCATION_TOO_MANY);
+	assert_ids(config, "/pub", "id=a&id=%61", "a");
+	assert_ids_answer(config, "/sub", "channel=a&channel=%4", LOCATION_BAD_ENCODING);
+	/* The prefix is the whole path. */
+	assert_ids_answer(config, "/sub/", "channel=a", LOCATION_NONE);
+	assert_ids_answer(config, "/su", "channel=a", LOCATION_NONE);
+	assert_ids_answer(config, "/pub/", "id=a", LOCATION_NONE);
+	config_unref(config);
+}
+
+static void
+test_more_ids_than_max_channels_are_too_many(void **state UNUSED)
+{
+	struct config *config =
+	    config_of("locations:\n"
+		      "- {type: subscriber, prefix: /two/, split: ',', max_channels: 2}\n"
+		      "- {type: subscriber, prefix: /all/, split: ','}\n");
+	char path[8000] = "/all/";
+
+	assert_ids(config, "/two/a,b", NULL, "a b");
+	assert_ids(config, "/two/a,b,a,b,a", NULL, "a b");
+	assert_ids_answer(config, "/two/a,b,c", NULL, LOCATION_TOO_MANY);
+	for (unsigned i = 0; i < 255; i++)
+		snprintf(path + strlen(path), sizeof(path) - strlen(path), "c%u,", i);
+	assert_ids_answer(config, path, NULL, LOCATION_FOUND);
+	strcat(path, "c255");
+	assert_ids_answer(config, path, NULL, LOCATION_TOO_MANY);
+	config_unref(config);
+}
+
+static void
+test_one_id_written_a_thousand_times_is_one_and_no_more_are_looked_at(void **state UNUSED)
+{
+	struct config *config =
+	    config_of("locations: [{type: subscriber, prefix: /p/, split: ','}]");
+	char path[3 + 2 * 1025] = "/p/";
+
+	for (unsigned i = 0; i < 1024; i++)
+		memcpy(path + 3 + 2 * i, "a,", 2);
+	path[3 + 2 * 1024] = '\0';
+	assert_ids(config, path, NULL, "a");
+	strcat(path, "a");
+	assert_ids_answer(config, path, NULL, LOCATION_TOO_MANY);
+	config_unref(config);
+}
+
+static void
+test_nested_groups_and_look_aheads_have_room_for_all_their_ids(void **state UNUSED)
+{
+	struct config *config = config_of("limits: {id_length: 4096}\nlocations:\n"
+					  "- {type: subscriber, url: '/n/(?=(.*))(a((.)(.*)))'}\n");
+	struct location_ids ids;
+	const struct location *loc;
+	char path[3 + LOCATION_ID_MAX] = "/n/";
+
+	memset(path + 3, 'a', sizeof(path) - 3);
+	path[4] = 'b';
+	assert_true(location_ids_room(config) >= 5 * sizeof(path));
+	ids.buf = malloc(location_ids_room(config));
+	assert_non_null(ids.buf);
+	assert_int_equal(match_ids(config, path, sizeof(path), NULL, &loc, &ids), LOCATION_FOUND);
+	/* The look-ahead and the group around it all are the same. */
+	assert_int_equal(ids.n, 4);
+	assert_int_equal(ids.ids[0].len, LOCATION_ID_MAX);
+	assert_int_equal(ids.ids[1].len, LOCATION_ID_MAX - 1);
+	assert_int_equal(ids.ids[2].len, 1);
+	assert_int_equal(ids.ids[3].len, LOCATION_ID_MAX - 2);
+	free(ids.buf);
+	config_unref(config);
+}
+
+static void
+test_statistics_need_no_id(void **state UNUSED)
+{
+	struct config *config = config_of("locations:\n"
+					  "- {type: statistics, url: '/u/?(.*)', split: /}\n"
+					  "- {type: statistics, prefix: /p/}\n"
+					  "- {type: subscriber, prefix: /}\n");
+
+	assert_ids(config, "/u", NULL, "");
+	assert_ids(config, "/u//", NULL, "");
+	assert_ids(config, "/u/a/b", NULL, "a b");
+	assert_ids(config, "/p/", NULL, "");
+	assert_ids(config, "/p/a", NULL, "a");
+	assert_ids(config, "/p", NULL, "p");
+	config_unref(config);
+}
+
+/* ---- the bytes of an id ---- */
+
 static void
 test_id_is_decoded_once_and_is_opaque_bytes(void **state UNUSED)
 {
 	struct config *config = config_of("locations: [{type: subscriber, url: '/u/([^/]+)'}]");
-	struct found found;
+	struct found found = {.n = 0};
 
 	assert_int_equal(match(config, "/u/a%2Fb%00%0a%25%32%35+%fF", 28, &found), LOCATION_FOUND);
 	assert_int_equal(found.id_len, 11);
@@ -239,7 +415,7 @@ test_longest_id_fills_the_buffer_and_not_more(void **state UNUSED)
 	struct config *config =
 	    config_of("limits: {id_length: 4096}\nlocations: [{type: subscriber, prefix: /s/}]");
 	char path[3 + 2 * LOCATION_ID_MAX];
-	struct found found;
+	struct found found = {.n = 0};
 
 	memset(path, 'a', sizeof(path));
 	memcpy(path, "/s/", 3);
@@ -260,7 +436,7 @@ test_catastrophic_pattern_is_given_up_and_others_are_tried(void **state UNUSED)
 					  "- {type: subscriber, url: '(*NO_JIT)/a/((?:a*)+a)'}\n"
 					  "- {type: subscriber, url: '/a/.*(!)'}\n");
 	char path[8000];
-	struct found found;
+	struct found found = {.n = 0};
 
 	log_set_level(LOG_LEVEL_ERROR);
 	memset(path, 'a', sizeof(path));
@@ -286,7 +462,7 @@ test_honest_pattern_serves_the_longest_target(void **state UNUSED)
 	struct config *config = config_of(
 	    "limits: {id_length: 1}\nlocations: [{type: subscriber, url: '/a/((?:[^/]|%2f)+)'}]");
 	static char path[64 * 1024];
-	struct found found;
+	struct found found = {.n = 0};
 
 	memset(path, 'a', sizeof(path));
 	memcpy(path, "/a/", 3);
@@ -386,6 +562,23 @@ test_all_of_ipv6_does_not_mean_ipv4(void **state UNUSED)
 }
 
 static void
+test_everyone_may_subscribe_unless_allow_says_otherwise(void **state UNUSED)
+{
+	struct config *all = config_of("locations: [{type: subscriber, prefix: /s/}]");
+	struct config *some =
+	    config_of("locations: [{type: subscriber, prefix: /s/, allow: [0.0.0.0/0, '::/0']}]");
+
+	assert_true(allows(all, "192.0.2.1"));
+	assert_true(allows(all, "2001:db8::1"));
+	assert_true(location_allows(&all->locations[0], NULL, true));
+	assert_true(allows(some, "192.0.2.1"));
+	assert_true(allows(some, "2001:db8::1"));
+	assert_false(location_allows(&some->locations[0], NULL, true));
+	config_unref(all);
+	config_unref(some);
+}
+
+static void
 test_network_text_is_read_back(void **state UNUSED)
 {
 	static const char *const texts[] = {"127.0.0.0/8", "::1", "0.0.0.0/0", "::/0", "10.1.2.3",
@@ -432,6 +625,13 @@ main(void)
 	    cmocka_unit_test(test_prefix_leaves_the_rest_as_the_id_and_the_rest_is_not_empty),
 	    cmocka_unit_test(test_url_goes_before_prefix_of_the_same_location),
 	    cmocka_unit_test(test_first_matching_location_wins),
+	    cmocka_unit_test(test_each_group_that_took_part_is_an_id_in_the_order_of_the_pattern),
+	    cmocka_unit_test(test_split_cuts_before_decoding_and_leaves_empty_pieces_out),
+	    cmocka_unit_test(test_ids_come_from_the_query_where_the_location_says_so),
+	    cmocka_unit_test(test_more_ids_than_max_channels_are_too_many),
+	    cmocka_unit_test(test_one_id_written_a_thousand_times_is_one_and_no_more_are_looked_at),
+	    cmocka_unit_test(test_nested_groups_and_look_aheads_have_room_for_all_their_ids),
+	    cmocka_unit_test(test_statistics_need_no_id),
 	    cmocka_unit_test(test_id_is_decoded_once_and_is_opaque_bytes),
 	    cmocka_unit_test(test_bad_percent_encoding_is_told_from_no_match),
 	    cmocka_unit_test(test_id_length_counts_decoded_bytes),
@@ -442,6 +642,7 @@ main(void)
 	    cmocka_unit_test(test_by_default_this_host_alone_may_publish),
 	    cmocka_unit_test(test_networks_are_compared_by_their_bits),
 	    cmocka_unit_test(test_all_of_ipv6_does_not_mean_ipv4),
+	    cmocka_unit_test(test_everyone_may_subscribe_unless_allow_says_otherwise),
 	    cmocka_unit_test(test_network_text_is_read_back),
 	    cmocka_unit_test(test_what_is_no_network_is_refused),
 	};
