@@ -17,27 +17,34 @@
 #define DROPPED_BODY_MAX (1024 * 1024)
 
 static const char subscriber_methods[] = "GET, OPTIONS";
-static const char publisher_methods[] = "GET, PUT, POST, DELETE";
-static const char publisher_methods_cors[] = "GET, PUT, POST, DELETE, OPTIONS";
+
+/* Of a publisher location, by allow_delete and by whether preflights are answered. */
+static const char *
+publisher_methods(bool deletes, bool has_cors)
+{
+	if (deletes)
+		return has_cors ? "GET, PUT, POST, DELETE, OPTIONS" : "GET, PUT, POST, DELETE";
+	return has_cors ? "GET, PUT, POST, OPTIONS" : "GET, PUT, POST";
+}
 
 static struct verdict
-check_publisher(
-    struct conn *conn, const struct request *req, const struct location *loc, bool origin_allowed)
+check_publisher(const struct request *req, const struct location *loc, bool origin_allowed)
 {
 	const bool has_cors = loc->cors.n_origins > 0;
-	const char *methods = has_cors ? publisher_methods_cors : publisher_methods;
+	const char *methods = publisher_methods(loc->allow_delete, has_cors);
 
-	if (!location_allows(loc, &conn->peer, conn->unix_peer))
-		return (struct verdict){
-		    403, "this address may not publish here (see `allow` of the location)", NULL};
 	if (!origin_allowed)
 		return (struct verdict){
 		    403, "this origin may not publish here (see `allow_origin`)", NULL};
 	switch (request_method(req)) {
+	case METHOD_DELETE:
+		if (!loc->allow_delete)
+			return (struct verdict){
+			    405, "nothing is deleted here (see `allow_delete`)", methods};
+		return (struct verdict){0, NULL, NULL};
 	case METHOD_GET:
 	case METHOD_PUT:
 	case METHOD_POST:
-	case METHOD_DELETE:
 		return (struct verdict){0, NULL, NULL};
 	case METHOD_OPTIONS:
 		if (has_cors)
@@ -50,8 +57,9 @@ check_publisher(
 	return (struct verdict){405, "a publisher location has GET, PUT, POST and DELETE", methods};
 }
 
+/* Subscriber locations, and those of statistics. */
 static struct verdict
-check_subscriber(const struct request *req)
+check_reader(const struct request *req, const char *why)
 {
 	switch (request_method(req)) {
 	case METHOD_GET:
@@ -65,7 +73,7 @@ check_subscriber(const struct request *req)
 	case METHOD_OTHER:
 		break;
 	}
-	return (struct verdict){405, "a subscriber location has GET only", subscriber_methods};
+	return (struct verdict){405, why, subscriber_methods};
 }
 
 /* Finds the location of a request, and whether it may be asked so. */
@@ -76,11 +84,12 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 	struct slice path = request_path(req), query = request_query(req);
 	struct slice origin = request_header(req, HEADER_ORIGIN);
 	enum location_answer answer;
+	struct verdict verdict;
 	bool allowed;
 
 	*route = (struct route){.loc = NULL};
 	if (path.len == 1 && path.p[0] == '*' && request_method(req) == METHOD_OPTIONS)
-		return (struct verdict){200, "", publisher_methods_cors};
+		return (struct verdict){200, "", publisher_methods(true, true)};
 	answer = location_match(
 	    w->config, w->match_data, path.p, path.len, query.p, query.len, &route->loc, &w->ids);
 	if (answer == LOCATION_NONE) {
@@ -90,6 +99,12 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 	route->cors_block = cors_match(&route->loc->cors, origin.p, origin.len, &allowed);
 	if (!allowed)
 		relay_foreign_origin(w->relay, route->loc, origin.p, origin.len);
+	if (!location_allows(route->loc, &conn->peer, conn->unix_peer))
+		return (struct verdict){403,
+		    route->loc->type == LOCATION_PUBLISHER
+			? "this address may not publish here (see `allow` of the location)"
+			: "this address may not read here (see `allow` of the location)",
+		    NULL};
 	if (answer == LOCATION_NO_ID)
 		return (struct verdict){
 		    400, "the query names no channel (see `channel_argument`)", NULL};
@@ -107,9 +122,18 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 		w->keys[i] = channel_key(w->ids.ids[i].bytes, w->ids.ids[i].len);
 	route->keys = w->keys;
 	route->n_keys = w->ids.n;
-	if (route->loc->type == LOCATION_PUBLISHER)
-		return check_publisher(conn, req, route->loc, allowed);
-	return check_subscriber(req);
+	switch (route->loc->type) {
+	case LOCATION_PUBLISHER:
+		return check_publisher(req, route->loc, allowed);
+	case LOCATION_SUBSCRIBER:
+		return check_reader(req, "a subscriber location has GET only");
+	case LOCATION_STATISTICS:
+		break;
+	}
+	verdict = check_reader(req, "a statistics location has GET only");
+	if (verdict.status == 0)
+		verdict = (struct verdict){501, "this version tells no statistics", NULL};
+	return verdict;
 }
 
 static void

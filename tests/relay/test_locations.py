@@ -183,3 +183,68 @@ def test_locations_of_both_types_share_the_channels_of_their_store(start_relay: 
     first, second = relay.hold("c"), relay.hold("c", prefix="/sub2/")
     assert relay.post("c", b"m", prefix="/pub2/").status == 201
     assert first.response().body == second.response().body == b"m"
+
+
+# Ids in the query, and several
+
+
+def by_argument(**top: object) -> Config:
+    """Locations whose ids are in the query, and one that takes several from the path."""
+    return {
+        "locations": [
+            {**PUBLISHER, "prefix": "/pub", "channel_argument": "id"},
+            {**SUBSCRIBER, "url": "/(?:sub|listen)", "channel_argument": "channel"},
+            {**SUBSCRIBER, "prefix": "/few/", "split": ",", "max_channels": 2},
+            {**PUBLISHER, "prefix": "/"},
+        ],
+        **top,
+    }
+
+
+def test_ids_come_from_the_query_where_a_location_names_its_parameter(
+    start_relay: StartRelay,
+) -> None:
+    relay = start_relay(by_argument())
+    assert relay.request("POST", "/pub?x=1&id=a%2Fb%20+&_=2", body=b"m").status == 202
+    assert relay.request("GET", "/sub?channel=a/b%20%2b").body == b"m"
+    assert relay.request("GET", "/listen?channel=a%2fb%20+").body == b"m"
+
+
+def test_the_prefix_is_the_whole_path_where_ids_are_in_the_query(start_relay: StartRelay) -> None:
+    relay = start_relay(by_argument())
+    assert relay.request("PUT", "/pub?id=c").status == 200
+    # The last location has these.
+    assert relay.request("GET", "/pub/?id=c").status == 404
+    assert relay.request("GET", "/pubs?id=c").status == 404
+
+
+def test_a_query_without_an_id_is_400(start_relay: StartRelay) -> None:
+    relay = start_relay(by_argument())
+    for query in ("", "?", "?id=", "?id", "?ids=c", "?channel=c&ID=c"):
+        assert relay.request("PUT", f"/pub{query}").status == 400
+    for query in ("", "?channel=", "?id=c"):
+        answer = relay.request("GET", f"/sub{query}")
+        assert answer.status == 400
+        assert b"channel_argument" in answer.body
+
+
+def test_a_publisher_names_one_channel(start_relay: StartRelay) -> None:
+    relay = start_relay(by_argument())
+    assert relay.request("POST", "/pub?id=a&id=b", body=b"m").status == 403
+    assert relay.request("GET", "/pub?id=a").status == 404
+    assert relay.request("POST", "/pub?id=a&id=%61", body=b"m").status == 202
+
+
+def test_more_channels_than_max_channels_are_403(start_relay: StartRelay) -> None:
+    relay = start_relay(by_argument())
+    relay.request("POST", "/pub?id=a", body=b"m")
+    assert relay.request("GET", "/few/a,b,c").status == 403
+    assert relay.request("GET", "/few/" + ",".join(["a"] * 1025)).status == 403
+    # Each counts once, and nothing between two separators is none.
+    assert relay.request("GET", "/few/a,%61,,a").body == b"m"
+
+
+def test_a_separator_that_is_encoded_is_part_of_an_id(start_relay: StartRelay) -> None:
+    relay = start_relay(by_argument())
+    relay.request("POST", "/pub?id=a,b", body=b"m")
+    assert relay.request("GET", "/few/a%2Cb").body == b"m"

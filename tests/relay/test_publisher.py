@@ -368,6 +368,16 @@ def test_info_of_an_empty_channel_can_be_had_in_every_form(
     assert b"last_message_id" in response.body
 
 
+def test_allow_delete_false_is_405_and_keeps_the_channel(start_relay: StartRelay) -> None:
+    relay = start_relay(config(publisher={"allow_delete": False}))
+    relay.post("c", b"m")
+    answer = relay.delete("c")
+    assert answer.status == 405
+    assert answer.header("Allow") == "GET, PUT, POST"
+    assert relay.request("PATCH", "/pub/c").header("Allow") == "GET, PUT, POST"
+    assert relay.get("c").body == b"m"
+
+
 # Who may publish
 
 

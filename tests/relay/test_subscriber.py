@@ -424,3 +424,20 @@ def test_every_subscriber_gets_every_message_once_and_in_order(relay: Daemon) ->
     for number in range(publishers):
         mine = [body for body in seen[0] if body.startswith(b"%d/" % number)]
         assert mine == [b"%d/%d" % (number, n) for n in range(each)]
+
+
+# Who may subscribe
+
+
+def test_everyone_may_subscribe_unless_allow_says_otherwise(start_relay: StartRelay) -> None:
+    relay = start_relay(config(subscriber={"allow": ["127.0.0.1", "unix"]}))
+    relay.post("c", b"m")
+    assert relay.get("c").body == b"m"
+    stranger = relay.connect(source="127.0.0.2")
+    for method in ("GET", "OPTIONS"):
+        answer = stranger.request(method, "/sub/c")
+        assert answer.status == 403
+        # A script must be able to see it.
+        assert answer.header("Access-Control-Allow-Origin") == "*"
+    # Publishing is another location's, whose `allow` is its own.
+    assert stranger.request("POST", "/pub/c", body=b"n").status == 202
