@@ -137,7 +137,9 @@ def _fan_out() -> None:
             CPU.append(Line(title, name, cost, "µs", budget=1.3 if polls else 1.15))
             RATES.append(Line(title, name, rate, "k/s", digits=0, least=False))
             if subscribers == 10000:
-                MEMORY.append(Line(words, name, bytes_per_subscriber, "B", limit=512, digits=0))
+                MEMORY.append(
+                    Line(words, name, bytes_per_subscriber, "B", limit=512, digits=0, least=False)
+                )
             if polls and subscribers == 1000:
                 RUNS.append(Run(f"{name}-minimal", {**options, "browser": False}))
                 title = f"{words}, minimal headers, {subscribers:,} subscribers"
