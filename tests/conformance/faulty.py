@@ -15,7 +15,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 
 from faulty_http import (
@@ -34,8 +34,10 @@ from faulty_positions import Positions
 from faulty_publishing import Publishing
 from faulty_store import Location, Store, StoreOptions
 from faulty_subscribing import HOLD, Subscribing
+from relay_streams import EVENT, HEARTBEAT, PING_MESSAGE, PUBLISHING_MAX_BODY, RETRY, SEPARATOR
 
 ORIGIN = "http://allowed.test"
+PING = 0.4
 CHANNEL_TIMEOUT, MESSAGE_TIMEOUT, LINGER = 0.3, 0.8, 0.6
 MAX_MESSAGES, MIN_MESSAGES, MAX_MEMORY, MAX_ID = 4, 2, 1 << 16, 255
 
@@ -50,6 +52,8 @@ BOUNDS: dict[str, object] = {
     "header-timeout": HEADER_TIMEOUT,
     "body-timeout": BODY_TIMEOUT,
     "idle-timeout": IDLE_TIMEOUT,
+    "ping-interval": PING,
+    "ping-timeout": PING,
 }
 
 
@@ -115,6 +119,42 @@ class FaultyServer:
             ),
             Location("passthrough-interval", "subscriber", default, "interval", passthrough=True),
             Location("linger", "subscriber", default, passthrough=True, linger=LINGER),
+            *self._streams(),
+        ]
+
+    def _streams(self) -> list[Location]:
+        default, limited, small = (self.stores[n] for n in ("default", "limited", "small"))
+        jsonp = ("longpoll", "jsonp")
+
+        def sub(name: str, store: Store = default, **more: Any) -> Location:
+            return Location(name, "subscriber", store, **more)
+
+        return [
+            *(sub(f"only-{name}", transports=(name,)) for name in TRANSPORTS),
+            sub("two", transports=("longpoll", "eventsource")),
+            sub("jsonp", transports=jsonp, rich=True),
+            sub("ping", ping_interval=PING, ping_timeout=PING),
+            sub("ping-message", ping_interval=PING, ping_message=PING_MESSAGE),
+            sub("heartbeat", heartbeat=HEARTBEAT),
+            sub("event", event=EVENT),
+            sub("retry", retry=RETRY),
+            sub("separator", separator=SEPARATOR.encode()),
+            sub("deflate", deflate=True),
+            sub("publishing", deflate=True, allow_publish=True, max_body=PUBLISHING_MAX_BODY),
+            *(sub(f"batch-{form}", batch=form, rich=True) for form in ("multipart", "json", "raw")),
+            sub("split", split=",", rich=True, creates=True),
+            sub("split-slash", split="/", rich=True, creates=True),
+            sub("groups", split="/and/", rich=True),
+            sub("argument", argument="channel", rich=True),
+            sub("say-channel", say_channel=True, rich=True),
+            sub("newest", first=0, rich=True),
+            sub("second", first=2, rich=True),
+            sub("last-two", first=-2, rich=True),
+            sub("gap", limited, gap_event=True),
+            sub("full", max_subscribers=1, rich=True),
+            sub("few-channels", split=",", max_channels=2, rich=True, creates=True),
+            sub("slow-gap", small, gap_event=True),
+            sub("slow-close", small, closes_slow=True),
         ]
 
     # Threads and sockets
@@ -167,6 +207,7 @@ class FaultyServer:
         self.stop()
 
 
+TRANSPORTS = ("longpoll", "eventsource", "websocket", "stream", "multipart")
 STORES = ("limited", "expiring", "kept", "small")
 
 

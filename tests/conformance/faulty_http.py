@@ -22,6 +22,7 @@ ENDLESS = 1 << 16
 REASONS = {
     **{100: "Continue", 200: "OK", 201: "Created", 202: "Accepted", 204: "No Content"},
     **{304: "Not Modified", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"},
+    **{426: "Upgrade Required"},
     **{405: "Method Not Allowed", 406: "Not Acceptable", 408: "Request Timeout"},
     **{409: "Conflict", 410: "Gone", 413: "Content Too Large", 414: "URI Too Long"},
     **{431: "Request Header Fields Too Large", 500: "Internal Server Error"},

@@ -74,7 +74,7 @@ class Publishing:
         method = self.request.method
         if self.broken(f"info-of-{method.lower()}"):
             return Answer(status)
-        held = len(channel.waiters) + channel.uncounted if held is None else held
+        held = channel.held if held is None else held
         if self.broken("info-subscribers") and method == "POST":
             held = len(channel.waiters)
         messages = len(channel.messages)
@@ -179,7 +179,7 @@ class Publishing:
             if self.id in self.store.deleted:
                 clause = "pub-delete-second-404"
             return Answer(200 if self.broken(clause) else 404), []
-        held = len(channel.waiters)
+        held = channel.held
         outcome = 404 if self.broken("deleted-while-held-410") else 410
         waiters = []
         if self.broken("pub-delete-410-before-200"):
@@ -197,10 +197,19 @@ class Publishing:
 
     def take_waiters(self, channel: Channel, outcome: Message | int) -> list[Waiter]:
         """End all who are held; they may then be waited for."""
-        waiters, channel.waiters = channel.waiters, []
+        waiters, stay = channel.waiters, isinstance(outcome, Message)
+        channel.waiters = [waiter for waiter in waiters if stay and waiter.stays]
         for waiter in waiters:
             waiter.finish(outcome)
         return waiters
+
+    def event(self) -> str | None:
+        names = {"sse-event-by-x-eventsource-event": "x-eventsource-event"}
+        names["sse-event-by-event-type"] = "event-type"
+        for clause, name in names.items():
+            if self.request.header(name) is not None and not self.broken(clause):
+                return self.request.header(name)
+        return None
 
     def post(self, channel: Channel | None) -> tuple[Answer, list[Waiter]]:
         body, kind = self.request.body, self.request.header("content-type")
@@ -219,12 +228,13 @@ class Publishing:
         if self.broken("pub-post-large"):
             body = body[:100_000]
         stored = self.location.stores or self.broken("forego-stores-nothing")
-        held = len(channel.waiters) + channel.uncounted
-        message = self.store.post(channel, body, kind, stored)
+        held = channel.held
+        message = self.store.post(channel, body, kind, stored, self.event())
         waiters = self.deliver(channel, message, stored)
+        waiters = [w for w in waiters if not (w.stays and self.broken(f"{w.kind}-is-held"))]
         sent = len(waiters) + channel.uncounted
         if self.broken("pub-post-202-after-delivery"):
-            channel.uncounted += len(waiters)
+            channel.uncounted += sum(not waiter.stays for waiter in waiters)
         if self.broken("publisher-to-subscriber"):
             channel.messages.clear()
         status = 201 if sent else 202
@@ -249,4 +259,25 @@ class Publishing:
             channel.waiters = [w for w in channel.waiters if w not in stay]
         if self.broken("slow-reader-delays-nobody") and len(message.body) > MAX_BODY // 2:
             return []
-        return self.take_waiters(channel, message)
+        for other in self.store.channels.values():
+            for waiter in other.waiters if other is not channel else ():
+                if waiter.stays and self.broken(f"{waiter.kind}-is-for-its-channel"):
+                    waiter.finish(message)
+        deaf = self.deaf(channel, stored)
+        channel.waiters = [waiter for waiter in channel.waiters if waiter not in deaf]
+        taken = self.take_waiters(channel, message)
+        channel.waiters += deaf
+        return taken
+
+    def deaf(self, channel: Channel, stored: bool) -> list[Waiter]:
+        """The streams that a fault keeps a message from."""
+        deaf, kinds = [], set()
+        for waiter in channel.waiters:
+            if not waiter.stays:
+                continue
+            unstored = not stored and self.broken(f"{waiter.kind}-unstored-message")
+            again = waiter.kind in kinds and self.broken(f"{waiter.kind}-everybody-has-each")
+            if unstored or again:
+                deaf.append(waiter)
+            kinds.add(waiter.kind)
+        return deaf

@@ -19,6 +19,7 @@ class Message:
     body: bytes
     content_type: str | None
     at: float  # monotonic
+    event: str | None = None
 
 
 @dataclass
@@ -39,6 +40,13 @@ class Waiter:
     wake: socket.socket
     outcome: Message | int | None = None  # a message, or a status
     sent: threading.Event = field(default_factory=threading.Event)
+    kind: str = "poll"  # what the ids of its checks begin with
+    counted: bool = True
+
+    @property
+    def stays(self) -> bool:
+        """Whether a message does not end it."""
+        return self.kind != "poll"
 
     def finish(self, outcome: Message | int) -> None:
         self.outcome = outcome
@@ -59,6 +67,10 @@ class Channel:
     posts: int = 0
     requested: float | None = None
     idle_since: float = field(default_factory=time.monotonic)
+
+    @property
+    def held(self) -> int:
+        return sum(waiter.counted for waiter in self.waiters) + self.uncounted
 
     @property
     def memory(self) -> int:
@@ -127,13 +139,20 @@ class Store:
             self.last = max(id, self.last)
         return id
 
-    def post(self, channel: Channel, body: bytes, kind: str | None, stored: bool) -> Message:
+    def post(
+        self,
+        channel: Channel,
+        body: bytes,
+        kind: str | None,
+        stored: bool,
+        event: str | None = None,
+    ) -> Message:
         if stored:
             size = 128 + len(body)
             if size + 256 + len(channel.id) > self.options.max_memory:
                 raise Refused(507 if self.broken("message-too-large-for-the-store-413") else 413)
             self.make_room(size)
-        message = Message(self.next_id(channel, stored), body, kind, time.monotonic())
+        message = Message(self.next_id(channel, stored), body, kind, time.monotonic(), event)
         channel.last_id, channel.last_type = message.id, kind
         channel.posts += 1
         if stored:
@@ -172,3 +191,24 @@ class Location:
     closed: bool = False
     passthrough: bool = False
     linger: float = 0.0
+    transports: tuple[str, ...] = ("longpoll", "eventsource", "websocket", "stream", "multipart")
+    ping_interval: float = 60.0
+    ping_timeout: float = 60.0
+    ping_message: str | None = None
+    heartbeat: tuple[str, str] | None = None
+    event: str | None = None
+    retry: float | None = None
+    separator: bytes = b"\n"
+    deflate: bool = False
+    allow_publish: bool = False
+    max_body: int = 1 << 20
+    rich: bool = False  # its polls may be of several channels, have batches, limits and more
+    batch: str = "off"
+    split: str | None = None
+    argument: str | None = None
+    say_channel: bool = False
+    first: int | None = None  # 0: the next; N: the Nth; -N: the Nth from the end
+    gap_event: bool = False
+    max_subscribers: int = 0
+    max_channels: int = 255
+    closes_slow: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import time
@@ -10,7 +11,11 @@ from typing import TYPE_CHECKING
 
 from faulty_http import Answer, HttpConnection, Refused, Request
 from faulty_notices import Notices
+from faulty_publishing import Publishing
+from faulty_rich import RichPoll
 from faulty_store import Channel, Id, Location, Message, Waiter
+from faulty_streaming import Streaming
+from faulty_transports import STREAMS, choose, ids_of
 
 if TYPE_CHECKING:
     from faulty import Conversation
@@ -44,7 +49,9 @@ class Subscribing:
         self.store = location.store
         self.request = request
         self.query = query
-        self.id = conversation.channel_id(escaped)
+        self.escaped = escaped
+        self.ids = ids_of(conversation, location, escaped, query)
+        self.id = self.ids[0]
         self.position: Id | None = None
         self.delayed = False
 
@@ -131,7 +138,7 @@ class Subscribing:
             fields.append(("Cache-Control", f'{cached}, etag="{tag}"'))
         if not self.broken("vary-by-position"):
             fields.append(("Vary", POSITION_HEADERS))
-        if gap:
+        if gap and not self.broken("gap-of-a-poll"):
             fields.append(("X-Push-Gap", "1"))
         if self.delayed and self.broken("delayed-answer-is-the-same"):
             fields.append(("X-Delayed", "1"))
@@ -147,7 +154,8 @@ class Subscribing:
         self.conversation.drop_body(request, where)
         if request.method == "OPTIONS":
             return self.status(405 if self.broken("sub-options-200") else 200)
-        if request.method != "GET":
+        by_post = self.broken("ws-upgrade-by-post") and request.header("upgrade") == "websocket"
+        if request.method != "GET" and not by_post:
             if self.broken("no-notice-when-refused") and self.location.passthrough:
                 self.notices_of().subscribe()
             wrong = self.broken(f"sub-{request.method.lower()}-405")
@@ -160,10 +168,46 @@ class Subscribing:
                 if self.id not in self.store.channels and not self.location.creates:
                     return self.status(404)
         try:
-            self.position = self.conversation.positions.of(request, self.query)
+            transport = choose(self.broken, self.location, request)
+            self.position = self.position_of(STREAMS.get(transport, "poll"))
         except Refused as refused:
-            return self.status(refused.status)
+            return self.refusal(refused)
+        if transport in STREAMS:
+            return Streaming(self, transport).run()
+        rich = self.location.rich or self.broken("jsonp-off-unless-named")
+        if rich or re.search(r"(^|&)backtrack=", self.query):
+            return RichPoll(self).answer()
         return self.find_or_hold()
+
+    def refusal(self, refused: Refused) -> Answer:
+        fields = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+        if refused.status != 426 or self.broken("upgrade-with-426"):
+            fields = []
+        answer = self.status(refused.status, fields)
+        if refused.status == 406 and self.broken("cors-on-406"):
+            answer.fields = []
+        return answer
+
+    def position_of(self, kind: str) -> Id | None:
+        """The position that is asked for. Raises Refused."""
+        without = {
+            f"{kind}-resume-by-header": ("last-event-id",),
+            f"{kind}-resume-as-a-poll": ("if-modified-since", "if-none-match"),
+            f"{kind}-malformed-position-400": ("last-event-id",),
+            f"from-a-poll-to-{kind}": ("last-event-id",),
+        }
+        request = Request(**vars(self.request))
+        for clause, names in without.items():
+            if self.broken(clause):
+                request.fields = [f for f in request.fields if f[0].lower() not in names]
+        if self.request.header("last-event-id") == "" and self.broken(
+            f"{kind}-empty-position-is-none"
+        ):
+            raise Refused(400)
+        query = "" if self.broken(f"{kind}-resume-by-query") else self.query
+        if kind != "poll" and self.broken("one-position-for-all"):
+            return None
+        return self.conversation.positions.of(request, query)
 
     def find_or_hold(self) -> Answer | None:
         where = self.location
@@ -369,6 +413,13 @@ class Subscribing:
         dropped = self.store.dropped.get(self.id)
         position = self.position
         return dropped is not None and position is not None and position < dropped < message.id
+
+    def publish(self, body: bytes, kind: str, channel: Channel) -> None:
+        """Publish what came over a WebSocket."""
+        request = Request("POST", "", "1.1", [("Content-Type", kind)], body)
+        publishing = Publishing(self.conversation, self.location, request, self.escaped)
+        with self.lock:
+            publishing.post(channel)
 
     def notices_of(self, linger: float = 0.0) -> Notices:
         return Notices(self.conversation.server, self.request, self.id, linger)

@@ -11,9 +11,11 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import relay_streams
 
 ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "http://allowed.test"
@@ -76,6 +78,7 @@ def configuration(workers: int, notices: int) -> dict[str, object]:
             location("subscriber", "passthrough-last", concurrency="last", **notify),
             location("subscriber", "passthrough-interval", polling="interval", **notify),
             location("subscriber", "linger", passthrough=url, passthrough_linger=LINGER),
+            *relay_streams.locations(),
         ],
     }
 
@@ -93,11 +96,20 @@ BOUNDS: dict[str, object] = {
     "linger": LINGER,
     "content-type": "text/x-location",
     "origin": ORIGIN,
+    **relay_streams.BOUNDS,
 }
 
 
-def arguments(port: int, notices: int, bounds: Mapping[str, object] = BOUNDS) -> list[str]:
-    """What the suite must be told of a server that is configured so."""
+def arguments(
+    port: int,
+    notices: int,
+    bounds: Mapping[str, object] = BOUNDS,
+    without: Collection[str] = relay_streams.NOT_YET,
+) -> list[str]:
+    """What the suite must be told of a server that is configured so.
+
+    without: options of streams that it does not have.
+    """
     given = {
         "interval-sub": "interval",
         "last-sub": "last",
@@ -122,9 +134,15 @@ def arguments(port: int, notices: int, bounds: Mapping[str, object] = BOUNDS) ->
     names = ["sub", "pub", "existing-pub", "forego-pub", "closed-pub", "origin-pub", "limited-pub"]
     names += ["expiring-pub", "kept-pub", "small-pub", "nowhere"]
     given |= {name: name for name in names}
-    result = [f"--{name}=http://127.0.0.1:{port}/{path}/" for name, path in given.items()]
+    given |= {name: path for name, path in relay_streams.PATHS.items() if name not in without}
+    result = [f"--{name}={url(port, path)}" for name, path in given.items()]
     result.append(f"--passthrough-listen=127.0.0.1:{notices}")
     return result + [f"--{name}={value}" for name, value in bounds.items()]
+
+
+def url(port: int, path: str) -> str:
+    """The URL of a location. path: its prefix, or all with {id} in it."""
+    return f"http://127.0.0.1:{port}/{path}" + ("" if "{id}" in path else "/")
 
 
 def binary() -> Path:

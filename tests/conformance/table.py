@@ -134,10 +134,10 @@ def rows(ours: Outcomes, theirs: Outcomes) -> list[str]:
         lines += ["| --- | --- | --- | --- | --- | --- |"]
         for check in section.checks:
             our, their = ours[check.id], theirs[check.id]
-            said = ""
+            said = "Not in this version of ours. " if our["result"] == "skip" else ""
             if their["result"] != our["result"] or their["result"] == "fail":
                 got = f"Got {their['got']}. " if their["result"] == "fail" else ""
-                said = cell(got + note(check.id))
+                said += cell(got + note(check.id))
             outcomes = f"{SYMBOLS[our['result']]} | {SYMBOLS[their['result']]}"
             clause = cell(check.clause)
             lines.append(f"| `{check.id}` | {check.level} | {clause} | {outcomes} | {said} |")

@@ -14,14 +14,26 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from . import (
+    batches,
+    bodies,
+    channels,
+    conversations,
     cors,
+    cursor,
+    deflate,
+    eventstream,
+    framing,
+    handshakes,
     http,
     locations,
     old_client,
     passthrough,
     positions,
     publishers,
+    refusals,
+    streams,
     subscribers,
+    transports,
 )
 from .listener import Listener
 from .options import PARSERS, Options, flag
@@ -39,6 +51,18 @@ SECTIONS = [
         passthrough,
         http,
         old_client,
+        transports,
+        streams,
+        eventstream,
+        handshakes,
+        conversations,
+        framing,
+        deflate,
+        bodies,
+        batches,
+        channels,
+        cursor,
+        refusals,
     )
 ]
 CHECKS = [check for section in SECTIONS for check in section.checks]
@@ -68,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
         "--jobs", metavar="N", type=PARSERS["int"], default=8, help="checks at a time (8)"
     )
     for field in dataclasses.fields(Options):
-        default = "" if field.default is None else f" ({field.default:g})"
+        default = "" if field.default is None else f" ({_said(field.default)})"
         result.add_argument(
             flag(field.name),
             metavar=field.metadata["metavar"],
@@ -77,6 +101,10 @@ def parser() -> argparse.ArgumentParser:
             default=field.default,
         )
     return result
+
+
+def _said(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def choose(levels: str | None, patterns: str | None) -> list[Check]:
@@ -150,7 +178,7 @@ def summary(results: list[Result]) -> dict[str, dict[str, int]]:
 
 def list_checks(checks: list[Check], out: TextIO) -> None:
     for section in SECTIONS:
-        chosen = [check for check in checks if check.section == section.number]
+        chosen = [check for check in section.checks if check in checks]
         if chosen:
             print(f"{section.number}. {section.title}", file=out)
         for check in chosen:

@@ -103,6 +103,77 @@ class Options:
         "ADDR:PORT", "where the suite listens for the notices of these"
     )
 
+    eventsource_sub: Location | None = _url(
+        "a subscriber location that has event streams and polls"
+    )
+    websocket_sub: Location | None = _url("a subscriber location that has WebSockets and polls")
+    stream_sub: Location | None = _url("a subscriber location that has HTTP streams and polls")
+    multipart_sub: Location | None = _url(
+        "a subscriber location that has multipart/mixed and polls"
+    )
+    jsonp_sub: Location | None = _url("a subscriber location that has JSONP and polls")
+    only_eventsource_sub: Location | None = _url("a subscriber location of event streams alone")
+    only_websocket_sub: Location | None = _url("a subscriber location of WebSockets alone")
+    only_stream_sub: Location | None = _url("a subscriber location of HTTP streams alone")
+    only_multipart_sub: Location | None = _url("a subscriber location of multipart/mixed alone")
+    only_longpoll_sub: Location | None = _url("a subscriber location of long polls alone")
+    two_sub: Location | None = _url("a subscriber location of event streams and long polls alone")
+    streams_timeout_sub: Location | None = _url(
+        "a subscriber location whose streams end after --hold-timeout"
+    )
+    ping_sub: Location | None = _url("a subscriber location with pings every --ping-interval")
+    ping_interval: float | None = _option("S", "the time from ping to ping")
+    ping_timeout: float | None = _option("S", "the time in which a WebSocket's client must answer")
+    ping_message_sub: Location | None = _url("the same, with --ping-message")
+    ping_message: str | None = _option("TEXT", "what pings of --ping-message-sub say")
+    heartbeat_sub: Location | None = _url(
+        "a subscriber location that answers --heartbeat-in with --heartbeat-out"
+    )
+    heartbeat_in: str | None = _option("TEXT", "a WebSocket's heartbeat")
+    heartbeat_out: str | None = _option("TEXT", "the answer to it")
+    event_sub: Location | None = _url("a subscriber location that names its events --event")
+    event: str | None = _option("NAME", "the event of --event-sub")
+    retry_sub: Location | None = _url("a subscriber location whose event streams say --retry")
+    retry: float | None = _option("S", "what --retry-sub says")
+    separator_sub: Location | None = _url("a subscriber location with --separator in HTTP streams")
+    separator: str | None = _option("TEXT", "what follows each message at --separator-sub")
+    deflate_sub: Location | None = _url("a subscriber location with permessage-deflate")
+    publishing_sub: Location | None = _url(
+        "a subscriber location whose WebSockets may publish, with permessage-deflate if "
+        "--deflate-sub is given"
+    )
+    publishing_max_body: int | None = _option("BYTES", "the largest message over --publishing-sub")
+    batch_multipart_sub: Location | None = _url(
+        "a subscriber location whose polls have all messages, as multipart/mixed"
+    )
+    batch_json_sub: Location | None = _url("the same, as JSON")
+    batch_raw_sub: Location | None = _url("the same, one behind the other")
+    split_sub: Location | None = _url(
+        "a subscriber location of several ids with --split between, which makes unknown channels"
+    )
+    split: str = _option("TEXT", "what is between ids at --split-sub", ",")
+    split_slash_sub: Location | None = _url("the same with slashes")
+    groups_sub: Location | None = _url("a subscriber location of two ids, {id} and {other}")
+    argument_sub: Location | None = _url(
+        "a subscriber location whose ids are in the query, as --argument={id}"
+    )
+    argument: str | None = _option("NAME", "the query parameter of --argument-sub")
+    say_channel_sub: Location | None = _url(
+        "a subscriber location that says each message's channel"
+    )
+    newest_sub: Location | None = _url("a subscriber location that begins with the next message")
+    second_sub: Location | None = _url("a subscriber location that begins with the second oldest")
+    last_two_sub: Location | None = _url("a subscriber location that begins with the last but one")
+    gap_sub: Location | None = _url(
+        "the subscriber location of --limited-pub that says gaps in event streams"
+    )
+    full_sub: Location | None = _url("a subscriber location of one subscriber a channel")
+    few_channels_sub: Location | None = _url("as --split-sub, of two channels at most")
+    slow_gap_sub: Location | None = _url(
+        "the subscriber location of --small-pub where slow readers are told their gaps"
+    )
+    slow_close_sub: Location | None = _url("the same where their connections are closed")
+
     nowhere: Location | None = _url("a URL outside all locations of the server")
     header_timeout: float | None = _option("S", "the time that the server gives a header")
     body_timeout: float | None = _option("S", "the time that the server gives a body")
@@ -135,5 +206,6 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "int | None": count,
     "int": count,
     "str | None": str,
+    "str": str,
     "tuple[str, int] | None": address,
 }

@@ -39,6 +39,8 @@ LEVELS = {
     "should": "a should of HBPR",
     "legacy": "what clients of py-hbpush and django-pushserver rely on",
     "http": "RFC 9110 and RFC 9112",
+    "ws": "RFC 6455 and RFC 7692, WebSocket and its compression",
+    "sse": "the HTML standard's server-sent events",
     "safety": "what keeps a relay and those behind it safe from what is sent to it",
     "decision": "what the protocol document decides where HBPR is silent",
 }
@@ -235,9 +237,9 @@ class Trial:
 
     # Channels
 
-    def channel(self, publisher: Location | None = None) -> str:
+    def channel(self, publisher: Location | None = None, suffix: str = "") -> str:
         """A channel id that was never used. publisher: where it is deleted at the end."""
-        channel = f"hbpr-{RUN}-{next(_numbers)}"
+        channel = f"hbpr-{RUN}-{next(_numbers)}{suffix}"
         self._channels.append((publisher or self.options.pub, channel))
         return channel
 

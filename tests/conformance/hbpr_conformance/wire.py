@@ -224,6 +224,16 @@ class Connection:
         seconds = min(seconds, self.deadline.left())
         return bool(select.select([self.socket], [], [], seconds)[0])
 
+    def read_some(self, seconds: float) -> bool:
+        """Read what comes within so many seconds, the end included; False if nothing does."""
+        if self.ended is not None:
+            return False
+        seconds = min(seconds, self.deadline.left())
+        if not select.select([self.socket], [], [], seconds)[0]:
+            return False
+        self._more()
+        return True
+
     def _more(self) -> bool:
         """Read what there is, waiting for it; False when the connection has ended."""
         if self.ended is not None:
@@ -271,8 +281,8 @@ class Connection:
                 raise self._missing()
         return self._take(found + len(mark))
 
-    def read_response(self, to: str = "GET") -> Response:
-        """Read one answer, an interim one included. to: the method, for HEAD has no body."""
+    def read_head(self) -> Response:
+        """Read the head of an answer, an interim one included, and leave its body."""
         head = self._take_to(b"\r\n\r\n")
         line, *rest = head.decode("latin-1")[:-4].split("\r\n")
         match = re.fullmatch(r"(HTTP/1\.[01]) (\d{3})(?: ([^\r\n\0]*))?", line)
@@ -284,8 +294,16 @@ class Connection:
             if not found:
                 raise Failure(f"headers in the answer to {self.asked}", brief(field))
             fields.append((found[1], found[2]))
-        response = Response(int(match[2]), match[3] or "", match[1], fields, b"", head)
-        if to == "HEAD" or response.status < 200 or response.status in (204, 304):
+        return Response(int(match[2]), match[3] or "", match[1], fields, b"", head)
+
+    def read_response(self, to: str = "GET") -> Response:
+        """Read one answer, an interim one included. to: the method, for HEAD has no body."""
+        response = self.read_head()
+        return response if to == "HEAD" else self.read_body(response)
+
+    def read_body(self, response: Response) -> Response:
+        """Read the body of an answer whose head has been read."""
+        if response.status < 200 or response.status in (204, 304):
             return response
         coding, length = response.header("Transfer-Encoding"), response.header("Content-Length")
         if coding is not None and length is not None:
@@ -300,7 +318,7 @@ class Connection:
             body = raw = self._take(int(length))
         else:
             body = raw = self.read_to_end()
-        return response._replace(body=body, raw=head + raw)
+        return response._replace(body=body, raw=response.raw + raw)
 
     def _read_chunks(self) -> tuple[bytes, bytes]:
         body, raw = b"", b""
@@ -317,8 +335,8 @@ class Connection:
                 return body, raw
 
     def read_final(self, to: str = "GET") -> Response:
-        """Read the answer that is not interim."""
-        while (response := self.read_response(to)).status < 200:
+        """Read the answer that is not interim. A switch of protocols is none."""
+        while (response := self.read_response(to)).status < 200 and response.status != 101:
             pass
         return response
 
