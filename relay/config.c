@@ -1773,7 +1773,7 @@ read_location(struct reader *r, yaml_node_t *node, struct location *loc)
 	if (location_prepare(loc, problem, sizeof(problem)) < 0)
 		return fail(r, "%s", problem);
 	path_leave(r, before);
-	if (loc->type == LOCATION_SUBSCRIBER && !location_has_several(loc))
+	if (loc->type == LOCATION_SUBSCRIBER && !loc->several)
 		return check_unused(r, loc, lines, "max_channels",
 		    "says nothing here: a request names several channels by several groups in "
 		    "url, by split or by channel_argument");

@@ -102,13 +102,6 @@ check_groups(const struct location *loc, char *error, size_t error_size)
 	return -1;
 }
 
-bool
-location_has_several(const struct location *loc)
-{
-	return loc->split != 0 || loc->channel_argument != NULL ||
-	       (loc->pattern != NULL && group_count(loc) > 1);
-}
-
 int
 padding_prepare(struct padding *padding, char *error, size_t error_size)
 {
@@ -152,6 +145,8 @@ location_prepare(struct location *loc, char *error, size_t error_size)
 	} else {
 		loc->prefix_len = strlen(loc->prefix);
 	}
+	loc->several = loc->split != 0 || loc->channel_argument != NULL ||
+		       (loc->pattern != NULL && group_count(loc) > 1);
 	loc->allow_all = allows_all(loc);
 	loc->cors.publisher = loc->type == LOCATION_PUBLISHER;
 	if (cors_prepare(&loc->cors) < 0) {
@@ -242,7 +237,10 @@ match_url(struct location *loc, pcre2_match_data *match_data, const char *path, 
 static bool
 match_prefix(const struct location *loc, const char *path, size_t path_len)
 {
-	return path_len >= loc->prefix_len && memcmp(path, loc->prefix, loc->prefix_len) == 0;
+	/* With ids in the query, it is the whole path. */
+	return path_len >= loc->prefix_len &&
+	       (loc->channel_argument == NULL || path_len == loc->prefix_len) &&
+	       memcmp(path, loc->prefix, loc->prefix_len) == 0;
 }
 
 static int
@@ -267,6 +265,13 @@ decode(const char *in, size_t len, unsigned char *out, size_t room)
 {
 	size_t n = 0;
 
+	/* As most ids are. */
+	if (memchr(in, '%', len) == NULL) {
+		if (len > room)
+			return DECODE_TOO_LONG;
+		memcpy(out, in, len);
+		return (ptrdiff_t)len;
+	}
 	for (size_t i = 0; i < len; i++, n++) {
 		unsigned char byte = (unsigned char)in[i];
 
@@ -340,7 +345,7 @@ gather_id(struct gatherer *g, const char *raw, size_t raw_len)
 		return LOCATION_BAD_ENCODING;
 	if (len == DECODE_TOO_LONG)
 		return LOCATION_ID_TOO_LONG;
-	if (is_known(ids, bytes, (size_t)len))
+	if (ids->n > 0 && is_known(ids, bytes, (size_t)len))
 		return LOCATION_FOUND;
 	if (ids->n == g->loc->max_channels)
 		return LOCATION_TOO_MANY;
@@ -411,30 +416,69 @@ gather_query(struct gatherer *g, const char *query, size_t query_len)
 	return answer;
 }
 
+static enum location_answer
+gather_all(const struct location *loc, size_t id_max, pcre2_match_data *match_data, unsigned groups,
+    const char *path, size_t path_len, const char *query, size_t query_len,
+    struct location_ids *ids)
+{
+	struct gatherer g = {.loc = loc, .id_max = id_max, .ids = ids};
+
+	if (loc->channel_argument != NULL)
+		return gather_query(&g, query, query_len);
+	if (loc->pattern != NULL)
+		return gather_groups(&g, match_data, path, groups);
+	return gather(&g, path + loc->prefix_len, path_len - loc->prefix_len);
+}
+
+/* The one id of a location that has no more in its path; n is 0 if it is empty. */
+static enum location_answer
+gather_one(const struct location *loc, size_t id_max, pcre2_match_data *match_data, unsigned groups,
+    const char *path, size_t path_len, struct location_ids *ids)
+{
+	size_t from = loc->prefix_len, to = path_len;
+	ptrdiff_t len;
+
+	if (loc->pattern != NULL) {
+		const PCRE2_SIZE *ovector = pcre2_get_ovector_pointer(match_data);
+
+		from = groups > 0 ? ovector[2] : 0;
+		to = groups > 0 ? ovector[3] : 0;
+	}
+	/* \K in a look-ahead can put the end before the start. */
+	if (to <= from)
+		return LOCATION_FOUND;
+	len = decode(path + from, to - from, ids->buf, id_max);
+	if (len == DECODE_BAD)
+		return LOCATION_BAD_ENCODING;
+	if (len == DECODE_TOO_LONG)
+		return LOCATION_ID_TOO_LONG;
+	ids->n = 1;
+	ids->ids[0].bytes = ids->buf;
+	ids->ids[0].len = (size_t)len;
+	return LOCATION_FOUND;
+}
+
 enum location_answer
 location_match(const struct config *config, struct pcre2_real_match_data_8 *match_data,
     const char *path, size_t path_len, const char *query, size_t query_len,
     const struct location **loc, struct location_ids *ids)
 {
+	const size_t id_max = config->limits.id_length;
+
 	ids->n = 0;
 	for (size_t i = 0; i < config->n_locations; i++) {
 		struct location *l = &config->locations[i];
-		struct gatherer g = {.loc = l, .id_max = config->limits.id_length, .ids = ids};
 		enum location_answer answer;
 		unsigned groups = 0;
 
 		if (l->pattern != NULL ? !match_url(l, match_data, path, path_len, &groups)
 				       : !match_prefix(l, path, path_len))
 			continue;
-		if (l->channel_argument != NULL) {
-			if (l->pattern == NULL && path_len != l->prefix_len)
-				continue;
-			answer = gather_query(&g, query, query_len);
-		} else if (l->pattern != NULL) {
-			answer = gather_groups(&g, match_data, path, groups);
-		} else {
-			answer = gather(&g, path + l->prefix_len, path_len - l->prefix_len);
-		}
+		if (l->several)
+			answer = gather_all(
+			    l, id_max, match_data, groups, path, path_len, query, query_len, ids);
+		else
+			answer = gather_one(l, id_max, match_data, groups, path, path_len, ids);
 		if (answer == LOCATION_FOUND && ids->n == 0 && l->type != LOCATION_STATISTICS)
 			continue;
 		*loc = l;

@@ -161,6 +161,7 @@ struct location {
 	/* from location_prepare() */
 	struct pcre2_real_code_8 *pattern;
 	struct pcre2_real_match_context_8 *match_limits;
+	bool several; /* not just the one id in the path: several, or in the query */
 
 	/*
 	 * Paths on which the pattern was given up, for it took too long: the one field that
@@ -199,9 +200,6 @@ struct location_ids {
 	} ids[LOCATION_CHANNELS_MAX];
 	unsigned char *buf; /* of location_ids_room() bytes, the caller's */
 };
-
-/* Whether one request can name several channels. */
-bool location_has_several(const struct location *loc);
 
 /* What any request of this configuration needs. */
 size_t location_ids_room(const struct config *config);
