@@ -2,9 +2,10 @@
  * Location matching: location_match() of relay/location.c over several patterns.
  *
  * Promises: the first location in the order of the file that matches the whole path is the
- * one, as told by a matcher written out by hand for each pattern; the id is what its group
- * holds, decoded, never empty, never over limits.id_length; and a pattern that takes too
- * long is given up, counted, and the rest still tried.
+ * one, as told by a matcher written out by hand for each pattern; the ids are what its
+ * groups or the query's parameters hold, cut, decoded, each once, never empty, never over
+ * limits.id_length and no more than max_channels; and a pattern that takes too long is
+ * given up, counted, and the rest still tried.
  */
 #include "fuzz.h"
 
@@ -25,7 +26,15 @@ static const char text[] = "limits: {id_length: 12}\n"
 			   "  - {type: subscriber, url: '(?i)/case/(x.?)y'}\n"
 			   "  - {type: subscriber, url: '/slow/((?:a+)+)b'}\n"
 			   "  - {type: subscriber, url: '/end/([^?]+)$'}\n"
-			   "  - {type: publisher, prefix: /updates}\n";
+			   "  - {type: publisher, prefix: /updates}\n"
+			   "  - {type: subscriber, url: '/g/(\\w+)?/(?:(\\w*)/)?(=([^=]*))',"
+			   " max_channels: 3}\n"
+			   "  - {type: subscriber, prefix: /s/, split: ',', max_channels: 3}\n"
+			   "  - {type: statistics, url: '/t/?([^/]*)', split: ','}\n"
+			   "  - {type: subscriber, prefix: /q, channel_argument: c, split: /}\n"
+			   "  - {type: publisher, url: '/q/?', channel_argument: c}\n"
+			   "  - {type: statistics, prefix: /z, channel_argument: c}\n"
+			   "  - {type: publisher, prefix: /s}\n";
 
 static struct config *config;
 static struct pcre2_real_match_data_8 *match_data;
@@ -121,19 +130,140 @@ by_end(struct span s, struct span *id)
 	return id->len > 0 && memchr(id->p, '?', id->len) == NULL;
 }
 
-/* The location's index, or -1. */
-static int
-find_slowly(struct span s, struct span *id)
+/* What is to be cut and decoded; of a whole query, at most a parameter every other byte. */
+struct raws {
+	size_t n;
+	struct span spans[2048];
+};
+
+static void
+raws_add(struct raws *raws, const char *p, size_t len)
 {
-	return by_updates(s, id)              ? 0
-	       : by_prefix(s, "/send/", id)   ? 1
-	       : by_b(s, id)                  ? 2
-	       : by_number(s, id)             ? 3
-	       : by_case(s, id)               ? 4
-	       : by_slow(s, id)               ? 5
-	       : by_end(s, id)                ? 6
-	       : by_prefix(s, "/updates", id) ? 7
-					      : -1;
+	raws->spans[raws->n++] = (struct span){p, len};
+}
+
+static size_t
+word_length(struct span s)
+{
+	size_t n = 0;
+
+	while (n < s.len && (isalnum((unsigned char)s.p[n]) || s.p[n] == '_'))
+		n++;
+	return n;
+}
+
+static bool
+by_groups(struct span s, struct raws *raws)
+{
+	size_t n;
+
+	if (!begins(s, "/g/"))
+		return false;
+	s = behind(s, 3);
+	n = word_length(s);
+	raws_add(raws, s.p, n);
+	s = behind(s, n);
+	if (!begins(s, "/"))
+		return false;
+	s = behind(s, 1);
+	n = word_length(s);
+	if (n < s.len && s.p[n] == '/') {
+		raws_add(raws, s.p, n);
+		s = behind(s, n + 1);
+	}
+	if (!begins(s, "="))
+		return false;
+	raws_add(raws, s.p, s.len);
+	raws_add(raws, s.p + 1, s.len - 1);
+	return memchr(s.p + 1, '=', s.len - 1) == NULL;
+}
+
+static bool
+by_statistics(struct span s, struct raws *raws)
+{
+	if (!begins(s, "/t"))
+		return false;
+	s = behind(s, begins(s, "/t/") ? 3 : 2);
+	raws_add(raws, s.p, s.len);
+	return s.len == 0 || memchr(s.p, '/', s.len) == NULL;
+}
+
+/* The values of c, byte by byte. */
+static void
+by_query(struct span q, struct raws *raws)
+{
+	size_t start = 0;
+
+	for (size_t i = 0; i <= q.len; i++) {
+		if (i < q.len && q.p[i] != '&')
+			continue;
+		if (i - start > 2 && q.p[start] == 'c' && q.p[start + 1] == '=')
+			raws_add(raws, q.p + start + 2, i - start - 2);
+		start = i + 1;
+	}
+}
+
+static bool
+is(struct span s, const char *path)
+{
+	return s.len == strlen(path) && begins(s, path);
+}
+
+/* Whether the path matches locations[i], and then what its ids are made of. */
+static bool
+matches_slowly(int i, struct span path, struct span query, struct raws *raws)
+{
+	struct span id = {NULL, 0};
+	bool matches;
+
+	raws->n = 0;
+	switch (i) {
+	case 0:
+		matches = by_updates(path, &id);
+		break;
+	case 1:
+		matches = by_prefix(path, "/send/", &id);
+		break;
+	case 2:
+		matches = by_b(path, &id);
+		break;
+	case 3:
+		matches = by_number(path, &id);
+		break;
+	case 4:
+		matches = by_case(path, &id);
+		break;
+	case 5:
+		matches = by_slow(path, &id);
+		break;
+	case 6:
+		matches = by_end(path, &id);
+		break;
+	case 7:
+		matches = by_prefix(path, "/updates", &id);
+		break;
+	case 8:
+		return by_groups(path, raws);
+	case 9:
+		matches = by_prefix(path, "/s/", &id);
+		break;
+	case 10:
+		return by_statistics(path, raws);
+	case 11:
+		by_query(query, raws);
+		return is(path, "/q");
+	case 12:
+		by_query(query, raws);
+		return is(path, "/q") || is(path, "/q/");
+	case 13:
+		by_query(query, raws);
+		return is(path, "/z");
+	default:
+		matches = by_prefix(path, "/s", &id);
+	}
+	if (matches)
+		raws_add(raws, id.p, id.len);
+	return matches;
 }
 
 static int
@@ -178,15 +308,97 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
+/* The ids as they are meant to be found. */
+struct slow_ids {
+	size_t n;
+	struct {
+		unsigned char bytes[16];
+		size_t len;
+	} ids[LOCATION_CHANNELS_MAX];
+};
+
+static enum location_answer
+add_slowly(struct slow_ids *ids, struct span piece, size_t max)
+{
+	unsigned char bytes[LOCATION_ID_MAX];
+	size_t len;
+	enum location_answer answer = decode_slowly(piece, bytes, &len);
+
+	if (answer != LOCATION_FOUND)
+		return answer;
+	for (size_t i = 0; i < ids->n; i++)
+		if (ids->ids[i].len == len && memcmp(ids->ids[i].bytes, bytes, len) == 0)
+			return LOCATION_FOUND;
+	if (ids->n == max)
+		return LOCATION_TOO_MANY;
+	memcpy(ids->ids[ids->n].bytes, bytes, len);
+	ids->ids[ids->n++].len = len;
+	return LOCATION_FOUND;
+}
+
+static enum location_answer
+gather_slowly(int index, const struct raws *raws, struct slow_ids *ids)
+{
+	static const size_t max[] = {255, 1, 255, 255, 255, 255, 255, 1, 3, 3, 255, 255, 1, 255, 1};
+	const char comma = ',', slash = '/';
+	const char split = index == 9 || index == 10 ? comma : index == 11 ? slash : '\0';
+	enum location_answer answer = LOCATION_FOUND;
+	size_t pieces = 0;
+
+	ids->n = 0;
+	for (size_t i = 0; i < raws->n; i++) {
+		struct span raw = raws->spans[i];
+		size_t start = 0;
+
+		for (size_t at = 0; at <= raw.len; at++) {
+			if (at < raw.len && (split == 0 || raw.p[at] != split))
+				continue;
+			if (at > start) {
+				if (++pieces > 1024)
+					return LOCATION_TOO_MANY;
+				answer = add_slowly(
+				    ids, (struct span){raw.p + start, at - start}, max[index]);
+				if (answer != LOCATION_FOUND)
+					return answer;
+			}
+			start = at + 1;
+		}
+	}
+	return answer;
+}
+
+/* The location's index, or -1; *answer is what is said of its ids. */
+static int
+find_slowly(struct span path, struct span query, struct slow_ids *ids, enum location_answer *answer)
+{
+	static struct raws raws;
+
+	for (int i = 0; i < 15; i++) {
+		bool statistics = i == 10 || i == 13, by_argument = i >= 11 && i <= 13;
+
+		if (!matches_slowly(i, path, query, &raws))
+			continue;
+		*answer = gather_slowly(i, &raws, ids);
+		if (*answer != LOCATION_FOUND || ids->n > 0 || statistics)
+			return i;
+		if (by_argument) {
+			*answer = LOCATION_NO_ID;
+			return i;
+		}
+	}
+	*answer = LOCATION_NONE;
+	return -1;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct location_ids ids;
-	static unsigned char slow_id[LOCATION_ID_MAX];
-	struct span path, group;
+	static struct slow_ids slow;
 	const struct location *loc = NULL;
 	enum location_answer answer, right;
-	size_t slow_len = 0;
+	struct span path, query = {NULL, 0};
+	const uint8_t *mark;
 	unsigned long given_up;
 	int index;
 
@@ -194,27 +406,39 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (ids.buf == NULL)
 		ids.buf = malloc(location_ids_room(config));
-	path = (struct span){fuzz_copy(data, size), size};
+	/* As a request's target is cut. */
+	mark = memchr(data, '?', size);
+	path.len = mark != NULL ? (size_t)(mark - data) : size;
+	path.p = fuzz_copy(data, path.len);
+	if (mark != NULL) {
+		query.len = size - path.len - 1;
+		query.p = fuzz_copy(mark + 1, query.len);
+	}
 	given_up = config->locations[5].given_up;
-	answer = location_match(config, match_data, path.p, path.len, NULL, 0, &loc, &ids);
-	index = find_slowly(path, &group);
-	right = index < 0 ? LOCATION_NONE : decode_slowly(group, slow_id, &slow_len);
+	answer =
+	    location_match(config, match_data, path.p, path.len, query.p, query.len, &loc, &ids);
+	index = find_slowly(path, query, &slow, &right);
 	/* Only the one that is made to be slow may be, and only on what it does not match:
 	 * then the next ones decide, which none of its paths reaches. */
 	for (size_t i = 0; i < config->n_locations; i++)
 		PROMISE(
 		    i == 5 || config->locations[i].given_up == 0, "locations[%zu] was given up", i);
 	if (config->locations[5].given_up == given_up || index != 5) {
-		PROMISE(answer == right, "\"%.*s\": answer %d, not %d", (int)size, path.p, answer,
-		    right);
+		PROMISE(answer == right, "\"%.*s\": answer %d, not %d", (int)size,
+		    (const char *)data, answer, right);
 		PROMISE(index < 0 || (loc != NULL && loc->index == (unsigned)index),
-		    "\"%.*s\": not locations[%d]", (int)size, path.p, index);
+		    "\"%.*s\": not locations[%d]", (int)size, (const char *)data, index);
 	}
-	if (answer == LOCATION_FOUND)
-		PROMISE(ids.n == 1 && ids.ids[0].len == slow_len &&
-			    memcmp(ids.ids[0].bytes, slow_id, slow_len) == 0,
-		    "\"%.*s\": another id of %zu bytes, not %zu", (int)size, path.p, ids.ids[0].len,
-		    slow_len);
+	if (answer == LOCATION_FOUND) {
+		PROMISE(ids.n == slow.n, "\"%.*s\": %u ids, not %zu", (int)size, (const char *)data,
+		    ids.n, slow.n);
+		for (unsigned i = 0; i < ids.n; i++)
+			PROMISE(
+			    ids.ids[i].len == slow.ids[i].len && ids.ids[i].len > 0 &&
+				memcmp(ids.ids[i].bytes, slow.ids[i].bytes, ids.ids[i].len) == 0,
+			    "\"%.*s\": another id %u", (int)size, (const char *)data, i);
+	}
 	free((char *)path.p);
+	free((char *)query.p);
 	return 0;
 }
