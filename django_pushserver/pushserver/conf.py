@@ -69,16 +69,20 @@ class Location:
     type: str
     url: str | None  # a regular expression with one group, the channel id
     prefix: str | None  # where url is None
+    argument: str | None = None  # the query's parameter that has the id; then not the path
 
     def path(self, channel_id: str | bytes) -> str:
-        """Return the path of a channel, its id quoted.
+        """Return the path of a channel, with a query where that has the id, which is quoted.
 
         Raises ValueError for an id that the location cannot match.
         """
         quoted = quote(channel_id if isinstance(channel_id, bytes) else str(channel_id), safe="")
+        if not quoted and (self.argument is not None or self.url is None):
+            raise ValueError("a channel id must not be empty")
+        if self.argument is not None:
+            path = str(self.prefix) if self.url is None else _around_group(self.url, 0)[0]
+            return f"{_addressable(path)}?{self.argument}={quoted}"
         if self.url is None:
-            if not quoted:
-                raise ValueError("a channel id must not be empty")
             return _addressable(f"{self.prefix}{quoted}")
         before, after = _around_group(self.url)
         path = f"{before}{quoted}{after}"
@@ -247,6 +251,7 @@ def _locations(raw: Mapping[str, Any]) -> Iterator[Location]:
             type=location["type"],
             url=location.get("url"),
             prefix=location.get("prefix") if key == "prefix" else None,
+            argument=location.get("channel_argument"),
         )
 
 
@@ -276,23 +281,46 @@ def _plain(value: object) -> str:
     )
 
 
-@functools.lru_cache(maxsize=64)
-def _around_group(pattern: str) -> tuple[str, str]:
-    """Return what stands before and behind the group in a path that a pattern matches.
-
-    Raises ValueError where that cannot be said.
-    """
+def _group_count(pattern: str) -> int:
     try:
-        if re.compile(pattern).groups != 1:
-            raise ValueError("must have exactly one group, the channel id")
+        return re.compile(pattern).groups
     except re.error as error:
         raise ValueError(f"is no regular expression: {error}") from None
+
+
+def _check_groups(location: Location, one: bool) -> None:
+    """Raise ValueError unless the URL has the groups that its location needs.
+
+    one: no more than one is meant.
+    """
+    assert location.url is not None
+    groups = _group_count(location.url)
+    if location.argument is not None:
+        if groups != 0:
+            raise ValueError("must have no group, for channel_argument says where the id is")
+    elif one:
+        if groups != 1:
+            raise ValueError("must have exactly one group, the channel id")
+    elif groups == 0:
+        raise ValueError("must have a group, the channel id")
+
+
+@functools.lru_cache(maxsize=64)
+def _around_group(pattern: str, groups: int = 1) -> tuple[str, str]:
+    """Return what stands before and behind the group in a path that a pattern matches.
+
+    groups: 1, or 0 for a pattern without a group; all is then before it.
+    Raises ValueError where that cannot be said.
+    """
     try:
         candidates = normalize(pattern)
     except (NotImplementedError, ValueError) as error:
         raise ValueError(f"cannot be turned into a URL: {error}") from None
     # An optional group gives a candidate without it too.
     for candidate, names in candidates:
+        if groups == 0 and not names:
+            before, after = candidate, ""
+            break
         if len(names) == 1 and candidate.count(f"%({names[0]})s") == 1:
             before, _, after = candidate.partition(f"%({names[0]})s")
             break
@@ -399,14 +427,14 @@ def _location_shape_problems(where: str, location: object) -> Iterator[Problem]:
     if not isinstance(location, Mapping):
         yield _malformed(where, f"must be a dictionary, not {location!r}")
         return
-    if location.get("type") not in ("publisher", "subscriber"):
+    if location.get("type") not in ("publisher", "subscriber", "statistics"):
         yield _malformed(
             f"{where}['type']",
-            f"must be 'publisher' or 'subscriber', not {location.get('type')!r}",
+            f"must be 'publisher', 'subscriber' or 'statistics', not {location.get('type')!r}",
         )
     if location.get("url") is None and location.get("prefix") is None:
         yield _malformed(where, "has neither url nor prefix")
-    for key in ("url", "prefix"):
+    for key in ("url", "prefix", "channel_argument"):
         value = location.get(key)
         if value is not None and not isinstance(value, str):
             yield _malformed(f"{where}['{key}']", f"must be a string, not {value!r}")
@@ -434,7 +462,8 @@ def _location_shape_problems(where: str, location: object) -> Iterator[Problem]:
 def _location_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     seen: set[str] = set()
     for location in _locations(raw):
-        problem = _pattern_problem(location, reversible=location.type not in seen)
+        reversible = location.type != "statistics" and location.type not in seen
+        problem = _pattern_problem(location, reversible=reversible)
         if problem is not None:
             yield problem
         seen.add(location.type)
@@ -452,7 +481,7 @@ def _pattern_problem(location: Location, reversible: bool = True) -> Problem | N
     """Return what is wrong with a location's URL.
 
     reversible: URLs are made for this location, the first of its type, so that more is
-        asked of it than to be a pattern with one group.
+        asked of it than to be a pattern with a group.
     """
     if location.url is None:
         if not _PATH.fullmatch(location.prefix or ""):
@@ -465,11 +494,10 @@ def _pattern_problem(location: Location, reversible: bool = True) -> Problem | N
             )
         return None
     try:
+        _check_groups(location, one=reversible or location.type == "publisher")
         if reversible:
-            _around_group(location.url)
-        elif re.compile(location.url).groups != 1:
-            raise ValueError("must have exactly one group, the channel id")
-    except (ValueError, re.error) as error:
+            _around_group(location.url, 0 if location.argument is not None else 1)
+    except ValueError as error:
         return Problem(
             location.where,
             f"is {location.url!r}, which {error}",

@@ -102,6 +102,7 @@ def test_project_without_the_setting_passes_in_silence() -> None:
         (good_with_subscriber(type="subscribe"), "PUSH_SERVER['locations'][0]['type']"),
         (good_with_subscriber(url=None), "PUSH_SERVER['locations'][0]"),
         (good_with_subscriber(url=5), "PUSH_SERVER['locations'][0]['url']"),
+        (good_with_subscriber(channel_argument=5), "PUSH_SERVER['locations'][0]['channel_arg"),
         (good_with_subscriber(allow_origin=5), "PUSH_SERVER['locations'][0]['allow_origin']"),
         (good_with_subscriber(allow_origin=["*", 5]), "PUSH_SERVER['locations'][0]['allow_or"),
         (good_with_subscriber(passthrough="/passthrough"), "PUSH_SERVER['locations'][0]['pass"),
@@ -143,6 +144,7 @@ def test_keys_that_only_the_relay_reads_are_left_to_it() -> None:
         (good_with_subscriber(url="updates/([^/]+)"), "must match a path"),
         (good_with_subscriber(url=None, prefix="/q'a/"), '"/q\'a/"'),
         (good_with_subscriber(url=None, prefix=""), "['prefix'] is ''"),
+        (good_with_subscriber(url="/updates/(.)", channel_argument="id"), "must have no group"),
     ],
 )
 def test_locations_without_usable_urls_are_errors(push_server: object, what: str) -> None:
@@ -152,11 +154,25 @@ def test_locations_without_usable_urls_are_errors(push_server: object, what: str
     assert all(message.hint for message in found)
 
 
-def test_location_that_no_url_is_made_for_needs_but_one_group() -> None:
+def test_location_that_no_url_is_made_for_needs_but_a_group() -> None:
     later = {"type": "subscriber", "url": r"/a/([^/]+)(?:|/x|/y)"}
-    assert messages(good(locations=[*GOOD["locations"], later])) == []
-    (found,) = messages(good(locations=[*GOOD["locations"], {**later, "url": "/a"}]))
-    assert (found.id, found.msg[:35]) == ("pushserver.E002", "PUSH_SERVER['locations'][2]['url'] ")
+    for url in (later["url"], "/a/(.)/(.)"):
+        assert messages(good(locations=[*GOOD["locations"], {**later, "url": url}])) == []
+    for bad in ({"url": "/a"}, {"type": "publisher", "url": "/a/(.)/(.)"}, {"url": "/a/("}):
+        (found,) = messages(good(locations=[*GOOD["locations"], {**later, **bad}]))
+        assert found.id == "pushserver.E002"
+        assert found.msg.startswith("PUSH_SERVER['locations'][2]['url'] ")
+
+
+def test_statistics_and_ids_in_the_query_are_left_to_the_relay() -> None:
+    more = [
+        {"type": "statistics", "url": r"/stats/?(.*)", "allow": "127.0.0.1"},
+        {"type": "statistics", "prefix": "/stats", "channel_argument": "id"},
+        {"type": "subscriber", "url": "/all/(?:x|y)", "channel_argument": "id", "split": ","},
+    ]
+    assert messages(good(locations=[*GOOD["locations"], *more])) == []
+    # Where URLs are made of it, it is not the statistics that come first.
+    assert messages(good(locations=[more[0], *GOOD["locations"]])) == []
 
 
 @pytest.mark.parametrize("origin", ["*", ["http://a.example", "*"], None, "null"])

@@ -164,7 +164,7 @@ def test_printed_settings_mean_to_the_relay_what_the_document_says() -> None:
         'passthrough: "http://127.0.0.1:8000/passthrough"',
         'url: "/send-update/([^/]+)"',
         # what differs on purpose
-        "timeout: 55",
+        "timeout: {longpoll: 55, eventsource: 0, websocket: 0, stream: 0, multipart: 0, jsonp: 55}",
         "timeout_status: 304",
         'allow: ["127.0.0.0/8", "::1", "unix"]',
         "allow_origin: []",

@@ -109,6 +109,8 @@ def test_without_locations_there_are_the_originals_prefixes() -> None:
         ({"prefix": "/updates/"}, "/updates/room"),
         ({"prefix": "/updates-"}, "/updates-room"),
         ({"url": r"/by-url/([^/]+)", "prefix": "/by-prefix/"}, "/by-url/room"),
+        ({"prefix": "/sub", "channel_argument": "channel"}, "/sub?channel=room"),
+        ({"url": r"^/(?:sub)/?$", "channel_argument": "id"}, "/sub?id=room"),
     ],
 )
 def test_paths_are_made_from_patterns_and_prefixes(location: dict[str, str], path: str) -> None:
@@ -138,6 +140,18 @@ def test_first_location_of_a_type_is_taken() -> None:
 def test_ids_are_quoted(location: dict[str, str], channel_id: str, quoted: str) -> None:
     url = urls({"locations": [location, LOCATIONS[1]]}, channel_id)[1]
     assert url == f"http://127.0.0.1:8001/updates/{quoted}"
+
+
+def test_ids_in_a_query_are_quoted_and_may_be_anything() -> None:
+    location = {"type": "subscriber", "prefix": "/sub", "channel_argument": "c", "split": ","}
+    publisher = {"type": "publisher", "prefix": "/pub", "channel_argument": "c"}
+    push_server = {"locations": [location, publisher]}
+    assert urls(push_server, "a&b=c,d+e/..") == (
+        "http://127.0.0.1:8001/pub?c=a%26b%3Dc%2Cd%2Be%2F..",
+        "http://127.0.0.1:8001/sub?c=a%26b%3Dc%2Cd%2Be%2F..",
+    )
+    with pytest.raises(ValueError, match="must not be empty"):
+        urls(push_server, "")
 
 
 @pytest.mark.parametrize("channel_id", ["", ".", ".."])
