@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import relay
+import relay_streams
 from hbpr_conformance import __main__ as command
 
 MODULES = ("/usr/lib/nginx/modules", "/usr/share/nginx/modules", "/usr/lib64/nginx/modules")
@@ -66,13 +67,13 @@ http {{
     location ~ ^/sub/(.+)$ {{ nchan_subscriber longpoll; nchan_channel_id $1; }}
     location ~ ^/interval/(.+)$ {{ nchan_subscriber intervalpoll; nchan_channel_id $1; }}
     location ~ ^/existing/(.+)$ {{
-      nchan_subscriber longpoll; nchan_channel_id $1; nchan_subscribe_existing_channels_only on;
+      nchan_subscriber {several}; nchan_channel_id $1; nchan_subscribe_existing_channels_only on;
     }}
     location ~ ^/timeout/(.+)$ {{
       nchan_subscriber longpoll; nchan_channel_id $1; nchan_subscriber_timeout 2s;
     }}
     location ~ ^/origin/(.+)$ {{
-      nchan_subscriber longpoll; nchan_channel_id $1;
+      nchan_subscriber {several}; nchan_channel_id $1;
       nchan_access_control_allow_origin {origin};
       nchan_access_control_allow_credentials on;
     }}
@@ -80,8 +81,65 @@ http {{
       nchan_subscriber longpoll; nchan_channel_id $1;
       nchan_access_control_allow_origin "http://other.test {origin}";
     }}
-    location ~ ^/limited/(.+)$ {{ nchan_subscriber longpoll; nchan_channel_id l/$1; }}
+    location ~ ^/limited/(.+)$ {{ nchan_subscriber {several}; nchan_channel_id l/$1; }}
     location ~ ^/expiring/(.+)$ {{ nchan_subscriber longpoll; nchan_channel_id e/$1; }}
+    # Streams. Of several transports that a location has, the request chooses.
+    location ~ ^/streams/(.+)$ {{
+      nchan_subscriber {several}; nchan_channel_id $1;
+      nchan_deflate_message_for_websocket on;
+    }}
+    location ~ ^/two/(.+)$ {{ nchan_subscriber longpoll eventsource; nchan_channel_id $1; }}
+    location ~ ^/only-eventsource/(.+)$ {{ nchan_subscriber eventsource; nchan_channel_id $1; }}
+    location ~ ^/only-websocket/(.+)$ {{ nchan_subscriber websocket; nchan_channel_id $1; }}
+    location ~ ^/only-stream/(.+)$ {{ nchan_subscriber http-raw-stream; nchan_channel_id $1; }}
+    location ~ ^/only-multipart/(.+)$ {{ nchan_subscriber multipart-mixed; nchan_channel_id $1; }}
+    location ~ ^/streams-timeout/(.+)$ {{
+      nchan_subscriber {several}; nchan_channel_id $1; nchan_subscriber_timeout 2s;
+    }}
+    location ~ ^/ping/(.+)$ {{
+      nchan_subscriber {several}; nchan_channel_id $1;
+      nchan_websocket_ping_interval 1s; nchan_eventsource_ping_interval 1s;
+      nchan_eventsource_ping_comment ping;
+    }}
+    location ~ ^/heartbeat/(.+)$ {{
+      nchan_subscriber websocket; nchan_channel_id $1;
+      nchan_websocket_client_heartbeat "{heartbeat_in}" "{heartbeat_out}";
+    }}
+    location ~ ^/event/(.+)$ {{
+      nchan_subscriber eventsource; nchan_channel_id $1; nchan_eventsource_event {event};
+    }}
+    location ~ ^/separator/(.+)$ {{
+      nchan_subscriber http-raw-stream; nchan_channel_id $1;
+      nchan_subscriber_http_raw_stream_separator "|\n";
+    }}
+    location ~ ^/publishing/(.+)$ {{
+      nchan_subscriber websocket; nchan_publisher websocket; nchan_channel_id $1;
+      client_max_body_size {publishing_max_body};
+    }}
+    location ~ ^/batch-multipart/(.+)$ {{
+      nchan_subscriber longpoll; nchan_channel_id $1; nchan_longpoll_multipart_response on;
+    }}
+    location ~ ^/batch-raw/(.+)$ {{
+      nchan_subscriber longpoll; nchan_channel_id $1; nchan_longpoll_multipart_response raw;
+    }}
+    location ~ ^/split/(.+)$ {{
+      nchan_subscriber {several}; nchan_channel_id $1; nchan_channel_id_split_delimiter ",";
+    }}
+    location ~ ^/groups/([^/]+)/and/([^/]+)$ {{
+      nchan_subscriber {several}; nchan_channel_id $1 $2;
+    }}
+    location ~ ^/newest/(.+)$ {{
+      nchan_subscriber {several}; nchan_channel_id $1; nchan_subscriber_first_message newest;
+    }}
+    location ~ ^/second/(.+)$ {{
+      nchan_subscriber {several}; nchan_channel_id $1; nchan_subscriber_first_message 2;
+    }}
+    location ~ ^/last-two/(.+)$ {{
+      nchan_subscriber {several}; nchan_channel_id $1; nchan_subscriber_first_message -2;
+    }}
+    location ~ ^/full/(.+)$ {{
+      nchan_subscriber {several}; nchan_channel_id $1; nchan_max_channel_subscribers 1;
+    }}
     location / {{ return 404; }}
   }}
 }}
@@ -103,7 +161,32 @@ LOCATIONS = {
     "expiring-pub": "expiring-pub",
     "expiring-sub": "expiring",
     "nowhere": "nowhere",
+    "eventsource-sub": "streams",
+    "websocket-sub": "streams",
+    "multipart-sub": "streams",
+    "only-eventsource-sub": "only-eventsource",
+    "only-websocket-sub": "only-websocket",
+    "only-stream-sub": "only-stream",
+    "only-multipart-sub": "only-multipart",
+    "only-longpoll-sub": "sub",
+    "two-sub": "two",
+    "streams-timeout-sub": "streams-timeout",
+    "ping-sub": "ping",
+    "heartbeat-sub": "heartbeat",
+    "event-sub": "event",
+    "separator-sub": "separator",
+    "deflate-sub": "streams",
+    "publishing-sub": "publishing",
+    "batch-multipart-sub": "batch-multipart",
+    "batch-raw-sub": "batch-raw",
+    "split-sub": "split",
+    "groups-sub": "groups/{id}/and/{other}",
+    "newest-sub": "newest",
+    "second-sub": "second",
+    "last-two-sub": "last-two",
+    "full-sub": "full",
 }
+SEVERAL = "longpoll eventsource websocket multipart-mixed"
 BOUNDS = {
     "max-messages": 4,
     "message-timeout": 2,
@@ -113,6 +196,12 @@ BOUNDS = {
     "idle-timeout": 5,
     "max-header": 32768,
     "origin": relay.ORIGIN,
+    "ping-interval": 1,
+    "heartbeat-in": relay_streams.HEARTBEAT[0],
+    "heartbeat-out": relay_streams.HEARTBEAT[1],
+    "event": relay_streams.EVENT,
+    "separator": relay_streams.SEPARATOR,
+    "publishing-max-body": relay_streams.PUBLISHING_MAX_BODY,
 }
 
 
@@ -158,14 +247,24 @@ def running() -> Iterator[list[str]]:
         os.chmod(folder, 0o755)  # its worker is another user if this one is root
         path = Path(folder, "nginx.conf")
         path.write_text(
-            CONFIGURATION.format(module=module, folder=folder, port=port, origin=relay.ORIGIN)
+            CONFIGURATION.format(
+                module=module,
+                folder=folder,
+                port=port,
+                origin=relay.ORIGIN,
+                several=SEVERAL,
+                event=relay_streams.EVENT,
+                heartbeat_in=relay_streams.HEARTBEAT[0],
+                heartbeat_out=relay_streams.HEARTBEAT[1],
+                publishing_max_body=relay_streams.PUBLISHING_MAX_BODY,
+            )
         )
         process = subprocess.Popen(
             [nginx, "-p", folder, "-c", str(path)], stderr=subprocess.PIPE, text=True
         )
         try:
             relay.wait_for_port(port, process)
-            urls = [f"--{name}=http://127.0.0.1:{port}/{path}/" for name, path in LOCATIONS.items()]
+            urls = [f"--{name}={relay.url(port, path)}" for name, path in LOCATIONS.items()]
             yield urls + [f"--{name}={value}" for name, value in BOUNDS.items()]
         finally:
             process.terminate()

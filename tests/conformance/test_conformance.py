@@ -285,7 +285,7 @@ def test_the_document_has_every_check_as_it_is_measured_here() -> None:
     for row, check in zip(found, command.CHECKS, strict=True):
         assert row[2] == table.cell(check.clause)
         assert row[3] == ("–" if check.id in NOT_IN_THE_RELAY else "pass"), check.id
-        if row[4] != row[3]:
+        if row[3] == "pass" and row[4] == "**FAIL**":
             assert table.note(check.id), f"{check.id}: a difference without a word"
 
 

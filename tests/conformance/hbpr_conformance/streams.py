@@ -94,7 +94,7 @@ def cors(kind: Kind, t: Trial) -> None:
     expect_equal(allowed, "*", "Access-Control-Allow-Origin")
 
 
-@over("http", "in-chunks", "{} comes in chunks in HTTP/1.1", kinds=BY_HTTP)
+@over("decision", "in-chunks", "{} comes in chunks in HTTP/1.1", kinds=BY_HTTP)
 def in_chunks(kind: Kind, t: Trial) -> None:
     channel = t.channel()
     t.post(channel, b"m")
