@@ -25,7 +25,7 @@ from fakes import unused_port
 from processes import RunPushserver, daemon_binary, wait_until
 from pushserver import conf, daemon
 
-LOCATIONS = [
+LOCATIONS: list[dict[str, object]] = [
     {"type": "subscriber", "url": r"/updates/([^/]+)", "create_on_get": True},
     {"type": "publisher", "url": r"/send-update/([^/]+)"},
 ]

@@ -340,8 +340,8 @@ static enum location_answer
 gather_slowly(int index, const struct raws *raws, struct slow_ids *ids)
 {
 	static const size_t max[] = {255, 1, 255, 255, 255, 255, 255, 1, 3, 3, 255, 255, 1, 255, 1};
-	const char comma = ',', slash = '/';
-	const char split = index == 9 || index == 10 ? comma : index == 11 ? slash : '\0';
+	static const char splits[15] = {[9] = ',', [10] = ',', [11] = '/'};
+	const char split = splits[index];
 	enum location_answer answer = LOCATION_FOUND;
 	size_t pieces = 0;
 

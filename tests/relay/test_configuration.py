@@ -80,6 +80,21 @@ def test_sizes_are_bytes_or_have_a_unit(value: str) -> None:
     assert result.returncode == OK, result.stderr
 
 
+def test_what_the_dump_says_of_every_type_of_location_loads() -> None:
+    text = (
+        "locations:\n"
+        "  - {type: subscriber, url: '/a/(.)/(.)', transports: [websocket, jsonp], split: ','}\n"
+        "  - {type: subscriber, prefix: /b, channel_argument: c, transports: [longpoll]}\n"
+        "  - {type: publisher, prefix: /c, channel_argument: c}\n"
+        "  - {type: statistics, url: '/d/?(.*)', split: /}\n"
+    )
+    dumped = run("--dump-config", "-c", "-", stdin=text)
+    assert dumped.returncode == OK, dumped.stderr
+    again = run("--dump-config", "-c", "-", stdin=dumped.stdout)
+    assert again.returncode == OK, again.stderr
+    assert again.stdout == dumped.stdout
+
+
 @pytest.mark.parametrize("value", ["0", "1", "0.5", "2.25", "3600"])
 def test_times_are_seconds_with_decimals(value: str) -> None:
     text = f"locations: [{{type: subscriber, prefix: /s/, timeout: {value}}}]\n"
@@ -220,6 +235,55 @@ BAD = {
         "locations:\n  - type: subscriber\n    prefix: /s/\n    passthrough_identity: [a, 'b c']\n",
         4,
         "passthrough_identity",
+    ),
+    "transports unknown": (
+        "locations:\n  - type: subscriber\n    prefix: /s/\n    transports: [sse]\n",
+        4,
+        "eventsource",
+    ),
+    "a key of a transport that is not there": (
+        "locations:\n  - type: subscriber\n    prefix: /s/\n    transports: [longpoll]\n"
+        "    heartbeat: [ping, pong]\n",
+        5,
+        "websocket",
+    ),
+    "timeout of an unknown transport": (
+        "locations:\n  - type: subscriber\n    prefix: /s/\n    timeout:\n      polls: 5\n",
+        5,
+        "timeout",
+    ),
+    "jsonp for some origins": (
+        "locations:\n  - type: subscriber\n    prefix: /s/\n    transports: [jsonp]\n"
+        "    allow_origin: 'http://a.example'\n",
+        4,
+        "jsonp",
+    ),
+    "a template of a thousand texts": (
+        "locations:\n  - type: subscriber\n    prefix: /s/\n    message_template: "
+        + "~text~" * 1000
+        + "\n",
+        4,
+        "message_template",
+    ),
+    "a ping that ends its line": (
+        'locations:\n  - {type: subscriber, prefix: /s/, ping_message: "a\\ndata: b"}\n',
+        2,
+        "ping_message",
+    ),
+    "split at a letter": (
+        "locations:\n  - {type: subscriber, prefix: /s/, split: x}\n",
+        2,
+        "split",
+    ),
+    "split for publishers": (
+        "locations:\n  - {type: publisher, prefix: /s/, split: ','}\n",
+        2,
+        "split",
+    ),
+    "ids in path and query": (
+        "locations:\n  - {type: subscriber, url: '/(.+)', channel_argument: id}\n",
+        2,
+        "url",
     ),
     "no mapping": ("- port: 1\n", 1, ""),
     "no YAML": ("port: 1\naddress: [127.0.0.1\nlog: info\n", "[234]", ""),
