@@ -35,6 +35,7 @@ struct entry {
 	struct stay *stay;
 	struct notice_chain *chain;
 	struct notice_headers *headers; /* of both notices; NULL: it has not arrived yet */
+	bool taken;                     /* its subscribe notice was: else it has no other */
 	uint64_t left_ms;               /* when it began to linger */
 	const char *url;                /* behind the key */
 	char key[];
@@ -100,10 +101,10 @@ free_entry(struct attendance *a, struct entry *e)
 	free(e);
 }
 
-static void
+static bool
 notify(struct entry *e, enum passthrough_event event)
 {
-	passthrough_notify(
+	return passthrough_notify(
 	    e->chain, event, e->url, e->key + KEY_HEAD, e->entry.key_len - KEY_HEAD, e->headers);
 }
 
@@ -111,7 +112,8 @@ notify(struct entry *e, enum passthrough_event event)
 static void
 depart(struct attendance *a, struct entry *e)
 {
-	notify(e, PASSTHROUGH_UNSUBSCRIBE);
+	if (e->taken)
+		notify(e, PASSTHROUGH_UNSUBSCRIBE);
 	/* After it: the chain may have become idle within, but e was not to be freed there. */
 	set_state(a, e, DEPARTED);
 	if (notice_chain_idle(e->chain))
@@ -283,7 +285,7 @@ arrive(struct attendance *a, struct entry *e, const char *lines, size_t len)
 	e->headers = headers;
 	/* Before the notice, within which the chain may become idle. */
 	set_state(a, e, PRESENT);
-	notify(e, PASSTHROUGH_SUBSCRIBE);
+	e->taken = notify(e, PASSTHROUGH_SUBSCRIBE);
 	return 0;
 }
 
@@ -303,7 +305,7 @@ attendance_join(struct attendance *a, const struct attendee *who, const char *li
 			free_entry(a, e);
 			return -1;
 		}
-	} else if (e->state == DEPARTED || notice_chain_untold(e->chain)) {
+	} else if (e->state == DEPARTED || !e->taken || notice_chain_untold(e->chain)) {
 		if (arrive(a, e, lines, len) < 0)
 			return -1;
 	} else if (e->state == LINGERING) {

@@ -51,6 +51,7 @@ struct notice {
 	struct notice_headers *headers;
 	uint64_t queued_ms;
 	enum passthrough_event event;
+	size_t channel_len; /* of body, what it begins with: "channel_id=…" */
 	size_t body_len;
 	char body[];
 };
@@ -59,11 +60,10 @@ struct notice {
 struct notice_chain {
 	struct link ready; /* in server.ready: there is a notice, and none under way */
 	struct passthrough *p;
-	struct notice *first, *last;
-	void *owner;  /* is told when the last notice is gone; NULL: nobody */
-	bool ended;   /* freed when the last notice is gone */
-	bool dropped; /* the last subscribe was not taken: nor is its unsubscribe */
-	bool unsent;  /* the last subscribe that was taken never left: leave out the next */
+	struct notice *first, **end; /* end: the last one's next, or first */
+	struct notice *untold; /* subscribes that never left: their unsubscribes are left out */
+	void *owner;           /* is told when the last notice is gone; NULL: nobody */
+	bool ended;            /* freed when the last notice is gone */
 };
 
 /* One easy handle; chain tells whether it is in use. */
@@ -253,6 +253,7 @@ notice_new(enum passthrough_event event, struct target *target, const void *id, 
 		return NULL;
 	memcpy(n->body, start, len);
 	len += form_encode(n->body + len, id, id_len);
+	n->channel_len = len;
 	memcpy(n->body + len, end, end_len);
 	n->body_len = len + end_len;
 	smaller = realloc(n, sizeof(*n) + n->body_len);
@@ -281,13 +282,27 @@ notice_chain_new(struct passthrough *p)
 	if (chain == NULL)
 		return NULL;
 	chain->p = p;
+	chain->end = &chain->first;
 	p->chains++;
 	return chain;
+}
+
+/* Takes the notice that *at points to out of its list. */
+static struct notice *
+take(struct notice **at)
+{
+	struct notice *n = *at;
+
+	*at = n->next;
+	n->next = NULL;
+	return n;
 }
 
 static void
 chain_free(struct notice_chain *chain)
 {
+	while (chain->untold != NULL)
+		notice_free(take(&chain->untold));
 	chain->p->chains--;
 	free(chain);
 }
@@ -319,22 +334,61 @@ notice_chain_idle(const struct notice_chain *chain)
 bool
 notice_chain_untold(const struct notice_chain *chain)
 {
-	return chain->dropped || chain->unsent;
+	return chain->untold != NULL;
+}
+
+/* Takes one out of the queue. */
+static struct notice *
+chain_take(struct notice_chain *chain, struct notice **at)
+{
+	struct notice *n = *at;
+
+	if (chain->end == &n->next)
+		chain->end = at;
+	take(at);
+	chain->p->pending--;
+	if (n->event == PASSTHROUGH_SUBSCRIBE)
+		chain->p->subscribes--;
+	return n;
 }
 
 /* The first notice is answered or given up: away with it. */
 static void
 chain_pop(struct notice_chain *chain)
 {
-	struct notice *n = chain->first;
+	notice_free(chain_take(chain, &chain->first));
+}
 
-	chain->first = n->next;
-	if (chain->first == NULL)
-		chain->last = NULL;
-	chain->p->pending--;
-	if (n->event == PASSTHROUGH_SUBSCRIBE)
-		chain->p->subscribes--;
-	notice_free(n);
+/* Where in the list the first notice of n's channel and URL is, or where the list ends. */
+static struct notice **
+find_same(struct notice **list, const struct notice *n)
+{
+	for (; *list != NULL; list = &(*list)->next)
+		if ((*list)->target == n->target && (*list)->channel_len == n->channel_len &&
+		    memcmp((*list)->body, n->body, n->channel_len) == 0)
+			break;
+	return list;
+}
+
+/*
+ * A subscribe, which is the caller's no more, never left. Its unsubscribe is the next of
+ * its channel: it may be queued already.
+ */
+static void
+chain_forgo(struct notice_chain *chain, struct notice *n)
+{
+	struct notice **at = find_same(&chain->first, n);
+
+	if (*at != NULL) {
+		chain->p->counters.dropped++;
+		notice_free(chain_take(chain, at));
+		notice_free(n);
+		return;
+	}
+	notice_headers_unref(n->headers);
+	n->headers = NULL;
+	n->next = chain->untold;
+	chain->untold = n;
 }
 
 /* The first notice waits for a slot of its server. */
@@ -356,13 +410,6 @@ chain_ready(struct notice_chain *chain, bool in_front)
 static void
 chain_advance(struct notice_chain *chain)
 {
-	if (chain->unsent && chain->first != NULL) {
-		chain->unsent = false;
-		if (chain->first->event == PASSTHROUGH_UNSUBSCRIBE) {
-			chain->p->counters.dropped++;
-			chain_pop(chain);
-		}
-	}
 	if (chain->first != NULL)
 		chain_ready(chain, false);
 	else if (chain->ended)
@@ -375,10 +422,13 @@ chain_advance(struct notice_chain *chain)
 static void
 chain_fail(struct notice_chain *chain, bool sent)
 {
+	struct notice *n = chain_take(chain, &chain->first);
+
 	chain->p->counters.failed++;
-	if (!sent && chain->first->event == PASSTHROUGH_SUBSCRIBE)
-		chain->unsent = true;
-	chain_pop(chain);
+	if (!sent && n->event == PASSTHROUGH_SUBSCRIBE)
+		chain_forgo(chain, n);
+	else
+		notice_free(n);
 	chain_advance(chain);
 }
 
@@ -977,21 +1027,14 @@ passthrough_free(struct passthrough *p)
 	free(p);
 }
 
-void
+bool
 passthrough_notify(struct notice_chain *chain, enum passthrough_event event, const char *url,
     const void *id, size_t id_len, struct notice_headers *headers)
 {
 	struct passthrough *p = chain->p;
-	struct target *target;
-	struct notice *n = NULL;
+	struct target *target = target_of(p, url);
+	struct notice *n, **untold;
 
-	if (event == PASSTHROUGH_UNSUBSCRIBE && (chain->dropped || chain->unsent)) {
-		chain->dropped = chain->unsent = false;
-		p->counters.dropped++;
-		return;
-	}
-	chain->dropped = chain->unsent = false;
-	target = target_of(p, url);
 	if (target == NULL)
 		goto drop;
 	if (target->server == NULL) {
@@ -1009,22 +1052,28 @@ passthrough_notify(struct notice_chain *chain, enum passthrough_event event, con
 		trouble_failure(target->trouble, -CURLE_OUT_OF_MEMORY, "out of memory", 1);
 		goto drop;
 	}
+	untold = find_same(&chain->untold, n);
+	if (*untold != NULL) {
+		notice_free(take(untold));
+		if (event == PASSTHROUGH_UNSUBSCRIBE) {
+			notice_free(n);
+			goto drop;
+		}
+	}
 	p->pending++;
 	if (event == PASSTHROUGH_SUBSCRIBE)
 		p->subscribes++;
-	if (chain->first != NULL) {
-		chain->last->next = n;
-		chain->last = n;
-		return;
+	*chain->end = n;
+	chain->end = &n->next;
+	if (chain->first == n) {
+		chain_ready(chain, false);
+		server_pump(target->server);
 	}
-	chain->first = chain->last = n;
-	chain_ready(chain, false);
-	server_pump(target->server);
-	return;
+	return true;
 
 drop:
 	p->counters.dropped++;
-	chain->dropped = event == PASSTHROUGH_SUBSCRIBE;
+	return false;
 }
 
 void

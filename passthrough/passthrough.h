@@ -42,7 +42,7 @@ struct passthrough_counters {
 	uint64_t refused;   /* of these, not with 2xx */
 	uint64_t failed;    /* given up: no answer, or no connection */
 	/* Given up unsent: the queue was full, the relay ended, or it is an unsubscribe
-	 * whose subscribe never left. */
+	 * whose subscribe was taken and never left. */
 	uint64_t dropped;
 };
 
@@ -78,7 +78,8 @@ void notice_headers_unref(struct notice_headers *h); /* NULL does nothing */
 /*
  * Notices that must keep their order: one connection's, or one attendee's (attendance.h).
  * They go out one after another, each when the one before is answered or given up, for
- * two transfers at once overtake each other. An unsubscribe whose subscribe never left is
+ * two transfers at once overtake each other. They may be of several channels: of each, a
+ * subscribe and an unsubscribe take turns. An unsubscribe whose subscribe never left is
  * not sent either.
  */
 struct notice_chain;
@@ -100,7 +101,7 @@ void notice_chain_set_owner(struct notice_chain *chain, void *owner);
 
 /* Nothing of it is queued or under way. */
 bool notice_chain_idle(const struct notice_chain *chain);
-/* Its last subscribe was given up and never left. */
+/* A subscribe was taken and never left, and its unsubscribe has not come yet. */
 bool notice_chain_untold(const struct notice_chain *chain);
 
 /*
@@ -108,12 +109,13 @@ bool notice_chain_untold(const struct notice_chain *chain);
  * (borrowed, id_len opaque bytes, form-encoded here), headers (counted by us, may be
  * NULL). Never blocks, never calls back.
  *
- * A subscribe that finds limits.notices waiting is dropped and counted, and its
- * unsubscribe with it. An unsubscribe whose subscribe was taken is always taken, for a
- * Django that was told of an arrival must hear of the leaving: there are at most as many
- * as connections and those who linger (limits.lingering).
+ * True if it was taken. A subscribe that finds limits.notices waiting is not: it is
+ * dropped and counted, and must have no unsubscribe. One whose subscribe was taken always
+ * is, unless that never left, for a Django that was told of an arrival must hear of the
+ * leaving: there are at most as many as subscriptions and those who linger
+ * (limits.lingering).
  */
-void passthrough_notify(struct notice_chain *chain, enum passthrough_event event, const char *url,
+bool passthrough_notify(struct notice_chain *chain, enum passthrough_event event, const char *url,
     const void *id, size_t id_len, struct notice_headers *headers);
 
 /* A drain begins: refused connections are not tried again from now on. */

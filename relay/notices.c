@@ -381,6 +381,7 @@ notices_work_note(struct worker *w, struct note *note)
 
 /* --- without it: a pair for each held request --- */
 
+/* 0; 1: the notice was not taken, which is logged; -1: out of memory. */
 static int
 subscribe(struct conn *conn, const struct location *loc, const struct channel_id *id,
     const struct request *req)
@@ -402,9 +403,10 @@ subscribe(struct conn *conn, const struct location *loc, const struct channel_id
 		if (n->headers == NULL)
 			return -1;
 	}
-	passthrough_notify(n->chain, PASSTHROUGH_SUBSCRIBE, loc->passthrough, id->key.bytes,
-	    id->key.len, n->headers);
-	return 0;
+	return passthrough_notify(n->chain, PASSTHROUGH_SUBSCRIBE, loc->passthrough, id->key.bytes,
+		   id->key.len, n->headers)
+		   ? 0
+		   : 1;
 }
 
 static void

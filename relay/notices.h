@@ -23,8 +23,8 @@ struct worker;
 
 /*
  * A subscriber of a location with passthrough begins to be held in a channel. True if
- * notices_unsubscribe() is to be called when that ends; false when out of memory, logged:
- * then it goes without notices.
+ * notices_unsubscribe() is to be called when that ends; false, logged, where there is no
+ * memory, or where too many notices wait: then it goes without notices.
  */
 bool notices_subscribe(struct conn *conn, const struct location *loc, const struct channel *channel,
     const struct request *req) MUST_CHECK;

@@ -385,10 +385,10 @@ begin(struct env *env, struct passthrough_limits limits)
 	assert_non_null(env->p);
 }
 
-static void
+static bool
 subscribe(struct notice_chain *chain, const struct env *env, const char *id)
 {
-	passthrough_notify(chain, PASSTHROUGH_SUBSCRIBE, env->url, id, strlen(id), NULL);
+	return passthrough_notify(chain, PASSTHROUGH_SUBSCRIBE, env->url, id, strlen(id), NULL);
 }
 
 static void
@@ -404,8 +404,8 @@ come_and_go(const struct env *env, const char *id)
 	struct notice_chain *chain = notice_chain_new(env->p);
 
 	assert_non_null(chain);
-	subscribe(chain, env, id);
-	unsubscribe(chain, env, id);
+	if (subscribe(chain, env, id))
+		unsubscribe(chain, env, id);
 	notice_chain_end(chain);
 }
 
@@ -1202,7 +1202,7 @@ test_redirects_are_not_followed(void **state)
 /* --- bounds --- */
 
 static void
-test_subscribe_that_finds_the_queue_full_is_dropped_with_its_unsubscribe(void **state)
+test_subscribe_that_finds_the_queue_full_is_dropped(void **state)
 {
 	struct env *env = *state;
 	struct passthrough_limits limits = ordinary;
@@ -1215,15 +1215,14 @@ test_subscribe_that_finds_the_queue_full_is_dropped_with_its_unsubscribe(void **
 	one = notice_chain_new(env->p);
 	two = notice_chain_new(env->p);
 	three = notice_chain_new(env->p);
-	subscribe(one, env, "one");     /* under way */
-	subscribe(two, env, "two");     /* waits */
-	subscribe(three, env, "three"); /* too many */
+	assert_true(subscribe(one, env, "one"));      /* under way */
+	assert_true(subscribe(two, env, "two"));      /* waits */
+	assert_false(subscribe(three, env, "three")); /* too many */
 	assert_counted(env, 0, 0, 0, 1);
 	/* Whose subscribe was taken is told to leave, however full it is. */
 	unsubscribe(one, env, "one");
 	unsubscribe(two, env, "two");
-	unsubscribe(three, env, "three");
-	assert_counted(env, 0, 0, 0, 2);
+	assert_counted(env, 0, 0, 0, 1);
 	assert_int_equal(passthrough_pending(env->p), 4);
 	server_release(&env->server);
 	RUN_UNTIL(env, passthrough_idle(env->p));
@@ -1236,9 +1235,131 @@ test_subscribe_that_finds_the_queue_full_is_dropped_with_its_unsubscribe(void **
 
 	assert_int_equal(env->server.n_requests, 6);
 	assert_string_equal(body_of(&env->server, 4), "channel_id=three-again&subscribe=1");
-	assert_counted(env, 6, 0, 0, 2);
+	assert_counted(env, 6, 0, 0, 1);
 	assert_int_equal(times_logged(env, "too many are waiting"), 1);
 	passthrough_free(env->p);
+}
+
+/* --- several channels on one connection --- */
+
+static void
+test_channel_whose_subscribe_was_not_taken_leaves_the_pairs_of_the_others_whole(void **state)
+{
+	struct env *env = *state;
+	struct passthrough_limits limits = ordinary;
+	struct notice_chain *chain;
+
+	limits.connections = 1;
+	limits.notices = 1;
+	begin(env, limits);
+	env->server.behaviour = HOLD;
+	chain = notice_chain_new(env->p);
+	assert_true(subscribe(chain, env, "a")); /* under way */
+	assert_true(subscribe(chain, env, "b")); /* waits */
+	assert_false(subscribe(chain, env, "c"));
+	unsubscribe(chain, env, "a");
+	unsubscribe(chain, env, "b");
+	notice_chain_end(chain);
+	server_release(&env->server);
+	RUN_UNTIL(env, passthrough_idle(env->p));
+
+	assert_int_equal(env->server.n_requests, 4);
+	assert_string_equal(body_of(&env->server, 2), "channel_id=a&unsubscribe=1");
+	assert_string_equal(body_of(&env->server, 3), "channel_id=b&unsubscribe=1");
+	assert_counted(env, 4, 0, 0, 1);
+	passthrough_free(env->p);
+}
+
+static void
+test_channel_whose_subscribe_never_left_is_the_only_one_that_is_not_told_to_leave(void **state)
+{
+	struct env *env = *state;
+	struct passthrough_limits limits = ordinary;
+	struct notice_chain *chain;
+
+	limits.retry_ms = 0;
+	begin(env, limits);
+	chain = notice_chain_new(env->p);
+	subscribe(chain, env, "a");
+	RUN_UNTIL(env, passthrough_idle(env->p));
+	server_down(&env->server);
+	server_close_clients(&env->server);
+	subscribe(chain, env, "b");
+	subscribe(chain, env, "ab");
+	RUN_UNTIL(env, passthrough_idle(env->p));
+	assert_counted(env, 1, 0, 2, 0);
+	assert_true(notice_chain_untold(chain));
+	server_up(&env->server);
+	unsubscribe(chain, env, "a");
+	unsubscribe(chain, env, "b");
+	assert_true(notice_chain_untold(chain));
+	unsubscribe(chain, env, "ab");
+	assert_false(notice_chain_untold(chain));
+	/* Next time it is told again, with its leaving. */
+	subscribe(chain, env, "b");
+	unsubscribe(chain, env, "b");
+	notice_chain_end(chain);
+	RUN_UNTIL(env, passthrough_idle(env->p));
+
+	assert_int_equal(env->server.n_requests, 4);
+	assert_string_equal(body_of(&env->server, 1), "channel_id=a&unsubscribe=1");
+	assert_string_equal(body_of(&env->server, 2), "channel_id=b&subscribe=1");
+	assert_string_equal(body_of(&env->server, 3), "channel_id=b&unsubscribe=1");
+	assert_counted(env, 4, 0, 2, 2);
+	passthrough_free(env->p);
+}
+
+static void
+test_unsubscribe_that_is_queued_behind_others_goes_with_its_subscribe(void **state)
+{
+	static const char nowhere[] = "http://django.invalid/passthrough";
+	struct env *env = *state;
+	struct notice_chain *chain;
+
+	resolver_release(false);
+	begin(env, ordinary);
+	chain = notice_chain_new(env->p);
+	subscribe(chain, env, "a");
+	passthrough_notify(chain, PASSTHROUGH_SUBSCRIBE, nowhere, "b", 1, NULL);
+	subscribe(chain, env, "b"); /* of another URL */
+	unsubscribe(chain, env, "a");
+	unsubscribe(chain, env, "b");
+	passthrough_notify(chain, PASSTHROUGH_UNSUBSCRIBE, nowhere, "b", 1, NULL);
+	RUN_UNTIL(env, resolver_asking() == 1);
+	resolver_release(true);
+	RUN_UNTIL(env, passthrough_idle(env->p));
+	assert_false(notice_chain_untold(chain));
+	/* The queue's end is where it was. */
+	subscribe(chain, env, "c");
+	unsubscribe(chain, env, "c");
+	notice_chain_end(chain);
+	RUN_UNTIL(env, passthrough_idle(env->p));
+
+	assert_int_equal(env->server.n_requests, 6);
+	assert_string_equal(body_of(&env->server, 1), "channel_id=b&subscribe=1");
+	assert_string_equal(body_of(&env->server, 2), "channel_id=a&unsubscribe=1");
+	assert_string_equal(body_of(&env->server, 3), "channel_id=b&unsubscribe=1");
+	assert_string_equal(body_of(&env->server, 5), "channel_id=c&unsubscribe=1");
+	assert_counted(env, 6, 0, 1, 1);
+	passthrough_free(env->p);
+}
+
+static void
+test_chain_that_ends_without_an_unsubscribe_forgets_what_never_left(void **state)
+{
+	struct env *env = *state;
+	struct passthrough_limits limits = ordinary;
+	struct notice_chain *chain;
+
+	limits.retry_ms = 0;
+	server_down(&env->server);
+	begin(env, limits);
+	chain = notice_chain_new(env->p);
+	subscribe(chain, env, "a");
+	RUN_UNTIL(env, passthrough_idle(env->p));
+	assert_true(notice_chain_untold(chain));
+	notice_chain_end(chain);
+	passthrough_free(env->p); /* which asserts that no chain is left */
 }
 
 static void
@@ -1451,7 +1572,11 @@ main(void)
 	    TEST(test_endless_heads_are_cut_off),
 	    TEST(test_answer_that_is_no_http_is_a_failure),
 	    TEST(test_redirects_are_not_followed),
-	    TEST(test_subscribe_that_finds_the_queue_full_is_dropped_with_its_unsubscribe),
+	    TEST(test_subscribe_that_finds_the_queue_full_is_dropped),
+	    TEST(test_channel_whose_subscribe_was_not_taken_leaves_the_pairs_of_the_others_whole),
+	    TEST(test_channel_whose_subscribe_never_left_is_the_only_one_that_is_not_told_to_leave),
+	    TEST(test_unsubscribe_that_is_queued_behind_others_goes_with_its_subscribe),
+	    TEST(test_chain_that_ends_without_an_unsubscribe_forgets_what_never_left),
 	    TEST(test_chain_that_ends_while_under_way_still_sends_what_is_queued),
 	    TEST(test_freeing_gives_up_what_is_under_way_and_queued),
 	    TEST(test_freeing_while_the_server_refuses),
