@@ -14,7 +14,7 @@ VENV := .venv
 
 # ---- what it is made of -----------------------------------------------------------
 
-LIBS := libevent_core libevent_pthreads yaml-0.1 libcurl libpcre2-8
+LIBS := libevent_core libevent_pthreads yaml-0.1 libcurl libpcre2-8 zlib libcrypto
 DIRS := base store passthrough relay
 SOURCES := $(foreach d,$(DIRS),$(sort $(wildcard $(d)/*.c)))
 UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c))
@@ -76,7 +76,10 @@ build/tsan/obj/%.o: %.c VERSION Makefile build/pkg.mk
 
 build/asan/unit/%: build/asan/obj/tests/unit/%.o $(filter-out %/relay/main.o,$(ASAN_OBJECTS))
 	@mkdir -p $(@D)
-	$(CC) $(SANITIZE) $(LINK) -o $@ $^ $(LINK_LIBS) -lcmocka
+	$(CC) $(SANITIZE) $(LINK) -o $@ $^ $(LINK_LIBS) -lcmocka $(UNIT_LIBS_$(@F))
+
+# A second reader of frames, to compare with: of the tests only.
+UNIT_LIBS_test_wsframe := -lwslay -lz -Wl,--wrap=malloc,--wrap=realloc
 
 -include $(OBJECTS:.o=.d) $(ASAN_OBJECTS:.o=.d) $(TSAN_OBJECTS:.o=.d) $(UNIT_NAMES:%=build/asan/obj/tests/unit/%.d)
 # Kept for the next time, though they are made on the way only. No other target: a missing

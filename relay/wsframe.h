@@ -70,24 +70,22 @@ struct wsframe_event {
  * Reads what a client sent, up to the end of the first message or control frame; *used
  * tells how many bytes that were. Call again with the rest, even if there is none, until
  * it says WSFRAME_MORE: only then *reader, which the first call finds NULL, is NULL again
- * if nothing is incomplete.
+ * if nothing is incomplete. What is incomplete then has its peer to wait for.
  *
  * data is borrowed and written to (unmasked in place); the event's is valid until the next
  * call, and so long as data is. Where packets end means nothing: the same bytes give the
  * same events in any pieces.
  *
- * Memory grows with what has come, not with what a frame announces, and stays below
- * 2 * message_max + 64 KB.
+ * Memory grows with what has come, not with what a frame announces, and is never more
+ * than 4 * message_max + 64 KB. Between two calls it is no more than twice what has come.
  *
- * After WSFRAME_CLOSE and WSFRAME_ERROR the reader is to be freed, nothing more is read.
+ * After WSFRAME_CLOSE and WSFRAME_ERROR nothing more is read, and the reader is to be freed.
  * When memory runs out that is WSFRAME_ERROR with WSFRAME_OUR_FAULT.
  */
 enum wsframe_type wsframe_read(struct wsframe_reader **reader, const struct wsframe_limits *limits,
     char *data, size_t len, size_t *used, struct wsframe_event *event) MUST_CHECK;
 
-void wsframe_reader_free(struct wsframe_reader *reader);
-/* A message has begun and is not complete: its peer may be held to a deadline. */
-bool wsframe_in_message(const struct wsframe_reader *reader);
+void wsframe_reader_free(struct wsframe_reader *reader); /* NULL does nothing */
 
 /* Longest head of a frame to a client, which is not masked. */
 #define WSFRAME_HEAD_MAX 10

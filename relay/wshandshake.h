@@ -12,18 +12,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Each message goes behind lines "id: ..." and "content-type: ...": PROTOCOL, section 9. */
-#define WSHANDSHAKE_META_NCHAN "ws+meta.nchan"
-
 /*
- * What a request says of WebSockets. Begin with zeros, show it each of the request's
- * header fields in their order, then ask. The key borrows the request's bytes.
+ * What a request says of WebSockets. Begin with zeros but for protocols, show it each of
+ * the request's header fields in their order, then ask. The key borrows the request's bytes.
  */
 struct wshandshake {
+	/* Subprotocols that we know, NULL behind the last; NULL itself for none. */
+	const char *const *protocols;
 	bool upgrade;    /* Upgrade names websocket */
 	bool connection; /* Connection names upgrade */
-	/* What becomes of it if it is accepted. */
-	bool meta_nchan;     /* the subprotocol ws+meta.nchan was offered: it is chosen */
+	/*
+	 * What becomes of it if it is accepted: the first of the offered subprotocols that
+	 * is among protocols, or NULL (the socket has none then, whatever was offered).
+	 */
+	const char *protocol;
 	bool deflate;        /* permessage-deflate was offered in a form that we can do */
 	uint8_t window_bits; /* the largest window with which we may compress then, 9 to 15 */
 	/* Of use inside only. */
@@ -51,13 +53,13 @@ unsigned wshandshake_check(const struct wshandshake *h, const char **why);
 
 #define WSHANDSHAKE_VERSION_LINE "Sec-WebSocket-Version: 13\r\n"
 
-/* Longest text of wshandshake_lines(). */
+/* Longest text of wshandshake_lines(), for subprotocols of up to 64 bytes. */
 #define WSHANDSHAKE_LINES_MAX 320
 
 /*
  * After 101: writes the header lines of the answer, Upgrade and Connection among them, and
- * returns how many bytes they are. With h->deflate and h->meta_nchan the answer says what
- * they say: clear what the location does not do before. -1: libcrypto failed.
+ * returns how many bytes they are. It agrees to h->deflate and h->protocol: clear before
+ * what the location does not do. -1: libcrypto failed.
  */
 int wshandshake_lines(const struct wshandshake *h, char out[WSHANDSHAKE_LINES_MAX]) MUST_CHECK;
 

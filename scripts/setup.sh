@@ -11,10 +11,10 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 
 build_packages=(gcc make pkg-config libc6-dev libevent-dev libhttp-parser-dev libyaml-dev
-	libcurl4-openssl-dev libpcre2-dev)
+	libcurl4-openssl-dev libpcre2-dev zlib1g-dev libssl-dev)
 # Only to be compared with.
 bench_packages=(nginx-light libnginx-mod-nchan)
-test_packages=(valgrind libcmocka-dev chromium curl clang-format clang-tidy cppcheck)
+test_packages=(valgrind libcmocka-dev libwslay-dev chromium curl clang-format clang-tidy cppcheck)
 
 say() {
 	printf 'setup: %s\n' "$*"
