@@ -116,7 +116,7 @@ channel_unuse(struct worker *w, struct channel *ch)
 		return;
 	/* What nobody waited in was only asked for; and a channel that lives by its waiters
 	 * ends with the last of them, now. */
-	if (!ch->watched || ch->transient) {
+	if (!ch->watched || ch->watch.transient) {
 		free_channel(&w->channels, ch);
 		return;
 	}
@@ -125,28 +125,17 @@ channel_unuse(struct worker *w, struct channel *ch)
 }
 
 void
-channel_join(struct channel *ch, struct subscriber *sub)
+channel_join(struct channel *ch, struct subscription *s)
 {
 	ch->watched = true;
-	list_append(&ch->waiters, &sub->waiter);
+	list_append(&ch->waiters, &s->waiter);
 }
 
 void
-channel_leave(struct channel *ch, struct subscriber *sub)
+channel_leave(struct channel *ch, struct subscription *s)
 {
-	list_remove(&sub->waiter);
+	list_remove(&s->waiter);
 	store_leave(&ch->watch, clock_ms());
-}
-
-/* Gives a waiter what the note is about; true if it was sent. */
-static bool
-serve(struct subscriber *sub, const struct store_note *note, struct render_cache *cache)
-{
-	if (note->note.kind == NOTE_DROPPED) {
-		subscriber_refuse(sub, 410, "the channel was deleted");
-		return true;
-	}
-	return subscriber_deliver(sub, note->msg, cache);
 }
 
 /* Serves the waiters of a walk; false if the slice was used up. */
@@ -158,15 +147,12 @@ walk_on(struct channels *c, const struct store_note *note)
 	int served = 0;
 
 	while (!list_empty(&walk->todo) && served < WAITERS_PER_TURN) {
-		struct subscriber *sub = CONTAINER_OF(walk->todo.next, struct subscriber, waiter);
+		struct subscription *s = CONTAINER_OF(walk->todo.next, struct subscription, waiter);
 
-		/* Back among the waiters first: from there it leaves as always. Who began to
-		 * wait after this note's id has nothing to do with it. */
-		list_remove(&sub->waiter);
-		list_append(&walk->channel->waiters, &sub->waiter);
-		if (msgid_cmp(sub->position, note->at) >= 0)
-			continue;
-		if (serve(sub, note, &cache))
+		/* Back among the waiters first: from there it leaves as always. */
+		list_remove(&s->waiter);
+		list_append(&walk->channel->waiters, &s->waiter);
+		if (subscriber_note(s, note, &cache))
 			walk->sent = true;
 		served++;
 	}
@@ -183,10 +169,10 @@ displace(struct channels *c, const struct store_note *note)
 	if (ch == NULL)
 		return;
 	LIST_EACH (l, &ch->waiters) {
-		struct subscriber *sub = CONTAINER_OF(l, struct subscriber, waiter);
+		struct subscription *s = CONTAINER_OF(l, struct subscription, waiter);
 
-		if (sub->ticket == note->ticket) {
-			subscriber_refuse(sub, 409, "a newer subscriber has taken this channel");
+		if (s->sub->ticket == note->ticket) {
+			subscriber_refuse(s->sub, 409, "a newer subscriber has taken this channel");
 			return;
 		}
 	}

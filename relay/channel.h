@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct subscriber;
+struct subscription;
 struct worker;
 
 struct channel {
@@ -25,10 +25,9 @@ struct channel {
 	struct channel_id *id;    /* counted */
 	struct store *store;
 	struct store_watch watch;
-	struct link waiters; /* struct subscriber.waiter */
+	struct link waiters; /* struct subscription.waiter */
 	unsigned users;      /* waiters, pending store calls, and a walk */
 	bool watched;        /* a store_next() with the watch has been waiting */
-	bool transient;      /* lives only by its waiters: unwatch with the last one */
 	struct link idle;    /* struct channels.idle, while there are no users */
 	uint64_t idle_ms;
 };
@@ -62,8 +61,8 @@ struct channel *channel_use(struct worker *w, struct store *store, const struct 
 void channel_unuse(struct worker *w, struct channel *ch);
 
 /* A subscriber that the store has counted begins to wait; and ends to. */
-void channel_join(struct channel *ch, struct subscriber *sub);
-void channel_leave(struct channel *ch, struct subscriber *sub);
+void channel_join(struct channel *ch, struct subscription *s);
+void channel_leave(struct channel *ch, struct subscription *s);
 
 /*
  * Works a note of the store: NOTE_APPENDED, NOTE_DROPPED, NOTE_DISPLACED. False if the

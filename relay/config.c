@@ -1598,7 +1598,7 @@ static const struct {
     {"ping_message", STREAMS & ~TRANSPORT_BIT(TRANSPORT_MULTIPART)},
     {"ping_timeout", TRANSPORT_BIT(TRANSPORT_WEBSOCKET)},
     {"on_slow", STREAMS},
-    {"gap_event", STREAMS & ~TRANSPORT_BIT(TRANSPORT_MULTIPART)},
+    {"gap_event", TRANSPORT_BIT(TRANSPORT_EVENTSOURCE)},
     {"event", TRANSPORT_BIT(TRANSPORT_EVENTSOURCE)},
     {"retry", TRANSPORT_BIT(TRANSPORT_EVENTSOURCE)},
     {"padding", TRANSPORT_BIT(TRANSPORT_EVENTSOURCE)},
@@ -1971,7 +1971,7 @@ static const struct key keys[] = {
 	.nullable = true, .check = check_template),
     LOCATION("say_channel", OF_SUBSCRIBER, kind_bool, say_channel, .initial = "false"),
     LOCATION("batch", OF_SUBSCRIBER, kind_word, batch, .initial = "off", .words = batch_words),
-    LOCATION("gap_event", OF_SUBSCRIBER, kind_bool, gap_event, .initial = "false"),
+    LOCATION("gap_event", OF_SUBSCRIBER, kind_bool, gap_event, .initial = "true"),
     LOCATION(
 	"on_slow", OF_SUBSCRIBER, kind_word, on_slow, .initial = "gap", .words = on_slow_words),
     LOCATION("ping_interval", OF_SUBSCRIBER, kind_time, ping_interval_ms, .initial = "25",

@@ -2,8 +2,9 @@
  * conn.c - reading, answering and closing a connection.
  *
  * Edge-triggered: who stops before the socket says EAGAIN sets conn->unread, and goes
- * on unasked (conn_resume) when it may. While a subscriber is held nothing is read at
- * all: that it left shows by EV_CLOSED, or, after a reset, by SO_ERROR.
+ * on unasked (conn_resume) when it may. While a subscriber is held nothing is read, but
+ * what a WebSocket's client sends: that it left shows by EV_CLOSED, or, after a reset,
+ * by SO_ERROR.
  */
 #include "relay/conn.h"
 
@@ -26,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static_assert(sizeof(struct conn) <= 256, "an idle connection must stay small");
@@ -113,12 +115,20 @@ on_event(UNUSED evutil_socket_t fd, short what, void *arg)
 		conn->peer_done = true;
 	switch ((enum conn_state)conn->state) {
 	case CONN_READING:
-		/* Not conn_read(): what was set aside comes before what has just arrived. */
+		/* What was set aside comes before what has just arrived, and may leave no time for
+		 * that: no other edge will tell of it. */
+		if (what & EV_READ)
+			conn->unread = true;
 		if (what & (EV_READ | EV_CLOSED))
 			conn_resume(conn);
 		break;
 	case CONN_WAITING:
 	case CONN_ANSWERING:
+		if ((what & (EV_READ | EV_CLOSED)) && subscriber_reads(conn)) {
+			/* What came before a FIN is read first; then recv() tells of that. */
+			conn_resume(conn);
+			break;
+		}
 		if ((what & EV_CLOSED) && conn->is_subscriber) {
 			conn_close(conn, "the subscriber has left");
 			break;
@@ -130,6 +140,10 @@ on_event(UNUSED evutil_socket_t fd, short what, void *arg)
 		}
 		break;
 	case CONN_SENDING:
+		if ((what & EV_CLOSED) && conn->is_subscriber) {
+			conn_close(conn, "the subscriber has left");
+			break;
+		}
 		if (what & EV_READ)
 			conn->unread = true;
 		if (what & EV_WRITE)
@@ -292,6 +306,12 @@ send_later(struct conn *conn, struct bytes *bytes, size_t at)
 	conn->out = bytes;
 	conn->out_at = (uint32_t)at;
 	conn_set_state(conn, CONN_SENDING);
+	conn_set_send_deadline(conn);
+}
+
+void
+conn_set_send_deadline(struct conn *conn)
+{
 	set_deadline(conn, conn->worker->config->limits.send_timeout_ms);
 }
 
@@ -309,34 +329,88 @@ conn_send(struct conn *conn, struct bytes *bytes)
 	return true;
 }
 
-/* As conn_send(), for bytes that are nobody else's: copied only if they must wait. */
-static void
-send_own(struct conn *conn, const char *data, size_t len)
+int
+conn_write(struct conn *conn, struct bytes *const *parts, unsigned n)
+{
+	struct iovec iov[CONN_PARTS_MAX];
+	unsigned part = 0;
+	size_t left;
+	ssize_t sent;
+
+	assert(n > 0 && n <= CONN_PARTS_MAX && conn->out == NULL);
+	if (n == 1) {
+		ptrdiff_t taken = push(conn, parts[0]->data, parts[0]->len);
+
+		if (taken < 0)
+			return -1;
+		if ((size_t)taken < parts[0]->len)
+			send_later(conn, bytes_ref(parts[0]), (size_t)taken);
+		return 1;
+	}
+	for (unsigned i = 0; i < n; i++)
+		iov[i] = (struct iovec){parts[i]->data, parts[i]->len};
+	do
+		sent = sendmsg(
+		    conn_fd(conn), &(struct msghdr){.msg_iov = iov, .msg_iovlen = n}, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	if (sent < 0 && errno != EAGAIN) {
+		conn_close(conn, "the peer is gone");
+		return -1;
+	}
+	left = sent < 0 ? 0 : (size_t)sent;
+	while (part < n && left >= parts[part]->len)
+		left -= parts[part++]->len;
+	/* One that has begun must follow; of those behind it nothing is kept. */
+	if (part < n && (left > 0 || part == 0)) {
+		send_later(conn, bytes_ref(parts[part]), left);
+		part++;
+	} else if (part < n) {
+		conn_set_state(conn, CONN_SENDING);
+		conn_set_send_deadline(conn);
+	}
+	return (int)part;
+}
+
+int
+conn_write_own(struct conn *conn, const char *data, size_t len)
 {
 	ptrdiff_t n = push(conn, data, len);
 	struct bytes *rest;
 
+	assert(conn->out == NULL || n < 0);
 	if (n < 0)
-		return;
-	if ((size_t)n == len) {
-		answered(conn);
-		return;
-	}
+		return -1;
+	if ((size_t)n == len)
+		return 0;
 	rest = bytes_new(len - (size_t)n);
 	if (rest == NULL) {
 		conn_close(conn, "out of memory");
-		return;
+		return -1;
 	}
 	memcpy(rest->data, data + n, rest->len);
 	send_later(conn, rest, 0);
+	return 0;
+}
+
+void
+conn_finish(struct conn *conn, const char *data, size_t len)
+{
+	if (conn_write_own(conn, data, len) == 0 && conn->out == NULL)
+		answered(conn);
 }
 
 static void
 go_on_sending(struct conn *conn)
 {
 	struct bytes *out = conn->out;
-	ptrdiff_t n = push(conn, out->data + conn->out_at, out->len - conn->out_at);
+	ptrdiff_t n;
 
+	if (out == NULL) {
+		/* A stream that had its part of this turn. */
+		subscriber_sent(conn);
+		return;
+	}
+	n = push(conn, out->data + conn->out_at, out->len - conn->out_at);
 	if (n < 0)
 		return;
 	conn->out_at += (uint32_t)n;
@@ -347,7 +421,10 @@ go_on_sending(struct conn *conn)
 	}
 	conn->out = NULL;
 	bytes_unref(out);
-	answered(conn);
+	if (conn->is_subscriber)
+		subscriber_sent(conn);
+	else
+		answered(conn);
 }
 
 void
@@ -360,7 +437,7 @@ conn_answer(struct conn *conn, const struct answer *answer)
 		conn->close_after = true;
 	response_answer(&t, conn, answer);
 	assert(text_ok(&t));
-	send_own(conn, t.start, text_len(&t));
+	conn_finish(conn, t.start, text_len(&t));
 }
 
 void
@@ -502,8 +579,58 @@ conn_process(struct conn *conn, char *data, size_t len)
 		}
 	}
 	conn->in_process = false;
-	if (len > 0 && conn->state != CONN_LINGERING && conn->state != CONN_CLOSED)
+	if (len > 0 && conn->state != CONN_LINGERING && conn->state != CONN_CLOSED) {
 		set_aside(conn, data, len);
+		if (subscriber_reads(conn))
+			worker_resume(w, conn);
+	}
+}
+
+/* What a WebSocket's client sends; stops while nobody reads it. */
+static void
+read_stream(struct conn *conn)
+{
+	struct worker *w = conn->worker;
+
+	for (int i = 0; i < READS_IN_A_ROW && subscriber_reads(conn); i++) {
+		struct backlog *backlog = conn->backlog;
+		char *data = w->read_buf;
+		size_t used;
+		ssize_t n;
+
+		if (backlog != NULL) {
+			data = backlog->data;
+			n = (ssize_t)backlog->len;
+			conn->backlog = NULL;
+		} else {
+			n = recv(conn_fd(conn), data, WORKER_READ_SIZE, 0);
+		}
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			if (errno == EAGAIN)
+				conn->unread = false;
+			else
+				conn_close(conn, "the peer is gone");
+			return;
+		}
+		if (n == 0) {
+			conn_close(conn, "the subscriber has left");
+			return;
+		}
+		used = subscriber_input(conn, data, (size_t)n);
+		if (used < (size_t)n && conn->is_subscriber && conn->state != CONN_CLOSED)
+			set_aside(conn, data + used, (size_t)n - used);
+		free(backlog);
+		if (backlog == NULL && n < WORKER_READ_SIZE && !conn->peer_done) {
+			conn->unread = false;
+			return;
+		}
+	}
+	/* Else it is taken up by who makes it read again. */
+	conn->unread = true;
+	if (subscriber_reads(conn))
+		worker_resume(w, conn);
 }
 
 static void
@@ -589,8 +716,11 @@ conn_resume(struct conn *conn)
 	case CONN_LINGERING:
 		drop_input(conn);
 		break;
-	case CONN_ANSWERING:
 	case CONN_WAITING:
+		if (subscriber_reads(conn))
+			read_stream(conn);
+		break;
+	case CONN_ANSWERING:
 	case CONN_CLOSED:
 		break;
 	}
@@ -636,10 +766,13 @@ conn_drain(struct conn *conn)
 			set_deadline(conn, DRAIN_REQUEST_MS);
 		break;
 	case CONN_WAITING:
-		subscriber_timed_out(conn);
+		subscriber_drain(conn);
+		break;
+	case CONN_SENDING:
+		if (conn->is_subscriber)
+			subscriber_drain(conn);
 		break;
 	case CONN_ANSWERING:
-	case CONN_SENDING:
 	case CONN_LINGERING:
 	case CONN_CLOSED:
 		break; /* these end by themselves */

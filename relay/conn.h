@@ -31,7 +31,7 @@ enum conn_state {
 	CONN_READING,   /* a request is read, or awaited */
 	CONN_ANSWERING, /* publisher or subscriber: the store or workers are to be heard */
 	CONN_WAITING,   /* a subscriber is held; it is on its channel's list too */
-	CONN_SENDING,   /* the socket took only a part of an answer: struct conn.out */
+	CONN_SENDING,   /* the socket took only a part: struct conn.out; or a stream is behind */
 	CONN_LINGERING, /* FIN is sent; what still comes is read and dropped */
 	CONN_CLOSED,    /* waits to be freed */
 };
@@ -104,6 +104,19 @@ void conn_answer_text(
  * connection is closed then.
  */
 bool conn_send(struct conn *conn, struct bytes *bytes);
+/*
+ * Sends parts, borrowed, to a stream, in one call. Returns how many are taken: sent, or
+ * certain to follow, the first always; -1: the connection is closed. What does not fit
+ * makes it CONN_SENDING; subscriber_sent() is told when there is room again.
+ */
+#define CONN_PARTS_MAX 32
+int conn_write(struct conn *conn, struct bytes *const *parts, unsigned n);
+/* The same with bytes that are copied if they must wait. 0, or -1: closed. */
+int conn_write_own(struct conn *conn, const char *data, size_t len);
+/* Sends the last bytes of an answer or a stream; the exchange at hand is over with it. */
+void conn_finish(struct conn *conn, const char *data, size_t len);
+/* CONN_SENDING goes on in a later turn of the loop. */
+void conn_set_send_deadline(struct conn *conn);
 /* Sends an interim answer, such as 100 Continue, without ending the exchange. */
 void conn_send_interim(struct conn *conn, const char *text, size_t len);
 

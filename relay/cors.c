@@ -10,10 +10,11 @@
  * A subscriber's GET needs no Access-Control-Allow-Methods: a preflight always lets
  * the simple methods pass. A publisher's PUT and DELETE do.
  */
-#define SUBSCRIBER_LINES                                                                    \
-	"Access-Control-Allow-Headers: If-Modified-Since, If-None-Match, X-Cookie, "        \
-	"Last-Event-ID, Content-Type\r\n"                                                   \
-	"Access-Control-Expose-Headers: Last-Modified, Etag, Cache-Control, X-Push-Gap\r\n" \
+#define SUBSCRIBER_LINES                                                                  \
+	"Access-Control-Allow-Headers: If-Modified-Since, If-None-Match, X-Cookie, "      \
+	"Last-Event-ID, Content-Type\r\n"                                                 \
+	"Access-Control-Expose-Headers: Last-Modified, Etag, Cache-Control, X-Push-Gap, " \
+	"X-Push-Channel, X-Push-Explain\r\n"                                              \
 	"Access-Control-Max-Age: 864000\r\n"
 #define PUBLISHER_LINES                                            \
 	"Access-Control-Allow-Methods: GET, PUT, POST, DELETE\r\n" \

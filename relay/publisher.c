@@ -7,6 +7,7 @@
 #include "relay/request.h"
 #include "relay/response.h"
 #include "relay/route.h"
+#include "relay/websocket.h"
 #include "relay/worker.h"
 
 #include <assert.h>
@@ -26,9 +27,12 @@ refuse(struct publication *pub, unsigned status, const char *why)
 	char fields[RESPONSE_FIELDS_SIZE];
 	struct text t = text_in(fields, sizeof(fields));
 
+	pub->answered = true;
+	pub->status = status;
+	if (pub->frame)
+		return;
 	response_cors(&t, &pub->loc->cors, pub->cors_block, NULL);
 	assert(text_ok(&t));
-	pub->answered = true;
 	conn_answer_text(pub->conn, status, fields, text_len(&t), why);
 }
 
@@ -45,13 +49,23 @@ answer_info(struct publication *pub, unsigned status)
 	    .body = body,
 	};
 
+	pub->answered = true;
+	pub->status = status;
+	if (pub->frame)
+		return;
 	response_cors(&t, &pub->loc->cors, pub->cors_block, "Accept");
 	info_write(&b, pub->format, &pub->info);
 	assert(text_ok(&t) && text_ok(&b));
 	answer.fields_len = text_len(&t);
 	answer.body_len = text_len(&b);
-	pub->answered = true;
 	conn_answer(pub->conn, &answer);
+}
+
+static void
+await(struct conn *conn)
+{
+	conn_set_state(conn, CONN_ANSWERING);
+	wheel_clear(&conn->timer);
 }
 
 /* All that was to be heard is heard, and answered. */
@@ -60,7 +74,11 @@ finish(struct publication *pub)
 {
 	struct conn *conn = pub->conn;
 
-	if (conn != NULL) {
+	if (pub->at_once != NULL) {
+		*pub->at_once = pub->status;
+	} else if (conn != NULL && pub->frame) {
+		websocket_published(conn, pub->status);
+	} else if (conn != NULL) {
 		conn->publication = NULL;
 		/* Where the socket is full, what follows the sending takes it up. */
 		if (conn->state == CONN_ANSWERING)
@@ -74,7 +92,7 @@ publisher_heard(struct publication *pub, bool sent)
 {
 	pub->outstanding--;
 	pub->sent |= sent;
-	if (pub->conn != NULL && !pub->answered) {
+	if ((pub->conn != NULL || pub->frame) && !pub->answered) {
 		if (pub->method == METHOD_POST && pub->sent)
 			answer_info(pub, 201);
 		else if (pub->outstanding == 0)
@@ -110,11 +128,8 @@ publisher_tell(struct worker *w, struct publication *pub, bool sent)
 }
 
 void
-publisher_end(struct conn *conn)
+publisher_forget(struct publication *pub)
 {
-	struct publication *pub = conn->publication;
-
-	conn->publication = NULL;
 	pub->conn = NULL;
 	if (pub->pending != NULL) {
 		store_cancel(pub->store, pub->pending);
@@ -126,8 +141,17 @@ publisher_end(struct conn *conn)
 	}
 }
 
-/* The store's answer. The publication ends here, unless workers are to be heard. */
-static void
+void
+publisher_end(struct conn *conn)
+{
+	struct publication *pub = conn->publication;
+
+	conn->publication = NULL;
+	publisher_forget(pub);
+}
+
+/* The store's answer. True: the publication has ended, for no worker is to be heard. */
+static bool
 on_answer(struct publication *pub, enum store_answer answer, const struct store_result *result)
 {
 	message_unref(pub->msg);
@@ -136,7 +160,7 @@ on_answer(struct publication *pub, enum store_answer answer, const struct store_
 	if (answer == STORE_FAILED) {
 		refuse(pub, 503, "the store has failed; the log says why");
 		finish(pub);
-		return;
+		return true;
 	}
 	switch (result->status) {
 	case STORE_OK:
@@ -144,15 +168,15 @@ on_answer(struct publication *pub, enum store_answer answer, const struct store_
 	case STORE_NO_CHANNEL:
 		refuse(pub, 404, "there is no such channel");
 		finish(pub);
-		return;
+		return true;
 	case STORE_TOO_LARGE:
 		refuse(pub, 413, "the message alone is larger than the store's max_memory");
 		finish(pub);
-		return;
+		return true;
 	case STORE_NO_ROOM:
 		refuse(pub, 507, "the store is full (see max_memory)");
 		finish(pub);
-		return;
+		return true;
 	case STORE_NOTHING_NEWER:
 	case STORE_CONFLICT:
 	case STORE_FULL:
@@ -160,12 +184,13 @@ on_answer(struct publication *pub, enum store_answer answer, const struct store_
 	}
 	pub->outstanding = result->notes;
 	if (pub->outstanding > 0) {
-		conn_set_state(pub->conn, CONN_ANSWERING);
-		wheel_clear(&pub->conn->timer);
-		return;
+		if (!pub->frame)
+			await(pub->conn);
+		return false;
 	}
 	answer_info(pub, pub->method == METHOD_POST ? 202 : 200);
 	finish(pub);
+	return true;
 }
 
 static void
@@ -177,11 +202,26 @@ on_store(void *arg, enum store_answer answer, struct store_result *result)
 	on_answer(pub, answer, result);
 }
 
+/* A header's value; an empty one says no more than none. */
+static struct message_part
+part_of(struct slice s)
+{
+	return (struct message_part){s.len > 0 ? s.p : NULL, s.len};
+}
+
+/* Nchan's header, or push-stream's. */
+static struct slice
+event_of(const struct request *req)
+{
+	struct slice event = request_header(req, HEADER_X_EVENTSOURCE_EVENT);
+
+	return event.len > 0 ? event : request_header(req, HEADER_EVENT_TYPE);
+}
+
 static enum store_answer
 ask_store(struct publication *pub, struct request *req, const struct route *route,
     struct store_result *result)
 {
-	struct slice type, body;
 	unsigned flags = 0;
 
 	switch (pub->method) {
@@ -197,12 +237,11 @@ ask_store(struct publication *pub, struct request *req, const struct route *rout
 	default:
 		break;
 	}
-	type = request_header(req, HEADER_CONTENT_TYPE);
-	body = request_body(req);
-	/* An empty Content-Type says no more than none. */
 	pub->msg = message_new(&(struct message_parts){
-	    .content_type = {type.len > 0 ? type.p : NULL, type.len},
-	    .body = {body.p, body.len},
+	    .content_type = part_of(request_header(req, HEADER_CONTENT_TYPE)),
+	    .event = part_of(event_of(req)),
+	    .event_id = part_of(request_header(req, HEADER_EVENT_ID)),
+	    .body = part_of(request_body(req)),
 	});
 	if (pub->msg == NULL) {
 		log_errorx("out of memory: a message was not taken");
@@ -237,10 +276,41 @@ publisher_request(struct conn *conn, struct request *req, const struct route *ro
 	pub->format = info_negotiate(accept.p, accept.len);
 	conn->publication = pub;
 	answer = ask_store(pub, req, route, &result);
-	if (answer == STORE_PENDING) {
-		conn_set_state(conn, CONN_ANSWERING);
-		wheel_clear(&conn->timer);
-		return;
+	if (answer == STORE_PENDING)
+		await(conn);
+	else
+		on_answer(pub, answer, &result);
+}
+
+unsigned
+publisher_publish(struct conn *conn, const struct location *loc, struct store *store,
+    const struct channel_key *key, const struct message_parts *parts, struct publication **pending)
+{
+	struct publication *pub = calloc(1, sizeof(*pub));
+	struct store_result result = {.status = STORE_OK};
+	enum store_answer answer;
+	unsigned status = 0;
+
+	*pending = NULL;
+	if (pub == NULL)
+		return 503;
+	pub->msg = message_new(parts);
+	if (pub->msg == NULL) {
+		free(pub);
+		return 503;
 	}
-	on_answer(pub, answer, &result);
+	pub->worker = conn->worker;
+	pub->store = store;
+	pub->loc = loc;
+	pub->method = METHOD_POST;
+	pub->frame = true;
+	pub->at_once = &status;
+	answer = store_append(store, key, pub->msg, STORE_APPEND_CREATE | STORE_APPEND_KEEP, pub,
+	    &result, on_store, pub, &pub->pending);
+	if (answer != STORE_PENDING && on_answer(pub, answer, &result))
+		return status; /* pub is gone */
+	pub->at_once = NULL;
+	pub->conn = conn;
+	*pending = pub;
+	return 0;
 }

@@ -40,6 +40,9 @@ struct publication {
 	struct store_info info;
 	unsigned outstanding; /* workers that have not answered */
 	bool sent, answered;
+	bool frame;        /* a WebSocket client's: websocket_published() is told */
+	unsigned status;   /* what it is told */
+	unsigned *at_once; /* while publisher_publish() runs: status goes here instead */
 };
 
 /* From a worker that has worked a publication's note, to the publisher's worker. */
@@ -48,6 +51,16 @@ struct reply_note {
 	struct publication *publication;
 	bool sent; /* to one waiter at least */
 };
+
+/*
+ * Publishes what a WebSocket's client has sent. Returns the status that a POST would have
+ * got; or 0, and websocket_published() is told once, unless publisher_forget() was called
+ * with *pending.
+ */
+unsigned publisher_publish(struct conn *conn, const struct location *loc, struct store *store,
+    const struct channel_key *key, const struct message_parts *parts, struct publication **pending);
+/* The connection is no longer to be told. */
+void publisher_forget(struct publication *pub);
 
 void publisher_request(struct conn *conn, struct request *req, const struct route *route);
 

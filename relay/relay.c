@@ -278,7 +278,7 @@ relay_reset(struct relay *relay)
 	troubles_free(relay->troubles);
 	free(relay->workers);
 	free(relay->stores);
-	free((void *)relay->foreign_origins);
+	free(relay->counters);
 }
 
 /* The location as the log names it. */
@@ -289,17 +289,25 @@ location_name(const struct location *loc)
 }
 
 static void
-log_foreign_origins(const struct relay *relay)
+log_count(const struct location *loc, _Atomic uint64_t *count, const char *what)
+{
+	const uint64_t n = atomic_load(count);
+
+	if (n > 0)
+		log_info("location at line %u (%s): %llu %s", loc->line, location_name(loc),
+		    (unsigned long long)n, what);
+}
+
+static void
+log_counters(const struct relay *relay)
 {
 	for (size_t i = 0; i < relay->config->n_locations; i++) {
 		const struct location *loc = &relay->config->locations[i];
-		const uint64_t n = atomic_load(&relay->foreign_origins[i]);
+		struct location_counters *c = &relay->counters[i];
 
-		if (n > 0)
-			log_info(
-			    "location at line %u (%s): %llu requests from origins that are not "
-			    "allowed",
-			    loc->line, location_name(loc), (unsigned long long)n);
+		log_count(loc, &c->foreign_origins, "requests from origins that are not allowed");
+		log_count(loc, &c->slow_gaps, "gaps of streams that were too slow");
+		log_count(loc, &c->slow_closes, "streams ended because they were too slow");
 	}
 }
 
@@ -313,9 +321,9 @@ relay_run(struct config *config)
 	unsigned n_bound = 0;
 
 	signal(SIGPIPE, SIG_IGN);
-	relay.foreign_origins = calloc(config->n_locations, sizeof(*relay.foreign_origins));
+	relay.counters = calloc(config->n_locations, sizeof(*relay.counters));
 	relay.troubles = troubles_new();
-	if (bound == NULL || relay.foreign_origins == NULL || relay.troubles == NULL) {
+	if (bound == NULL || relay.counters == NULL || relay.troubles == NULL) {
 		log_error("cannot start");
 		goto out;
 	}
@@ -343,7 +351,7 @@ relay_run(struct config *config)
 	}
 	if (run_workers(&relay) == 0) {
 		status = RELAY_EXIT_OK;
-		log_foreign_origins(&relay);
+		log_counters(&relay);
 		log_info("ended");
 	}
 out:
@@ -356,11 +364,20 @@ out:
 }
 
 void
+relay_slow(struct relay *relay, const struct location *loc)
+{
+	struct location_counters *c = &relay->counters[loc->index];
+
+	atomic_fetch_add_explicit(loc->on_slow == ON_SLOW_CLOSE ? &c->slow_closes : &c->slow_gaps,
+	    1, memory_order_relaxed);
+}
+
+void
 relay_foreign_origin(
     struct relay *relay, const struct location *loc, const char *origin, size_t len)
 {
-	const uint64_t before =
-	    atomic_fetch_add_explicit(&relay->foreign_origins[loc->index], 1, memory_order_relaxed);
+	const uint64_t before = atomic_fetch_add_explicit(
+	    &relay->counters[loc->index].foreign_origins, 1, memory_order_relaxed);
 
 	if (before > 0)
 		return;

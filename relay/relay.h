@@ -19,6 +19,13 @@ struct store;
 struct troubles;
 struct worker;
 
+/* What has happened at one location since the start. */
+struct location_counters {
+	_Atomic uint64_t foreign_origins; /* requests with an Origin that is not allowed */
+	_Atomic uint64_t slow_gaps;       /* streams that were so slow that messages went */
+	_Atomic uint64_t slow_closes;     /* of these, ended for it: on_slow */
+};
+
 struct relay {
 	struct config *config;
 	struct store **stores; /* as in config */
@@ -29,10 +36,9 @@ struct relay {
 	unsigned max_conns;        /* limits.connections, or what the descriptors allow */
 	_Atomic unsigned n_conns;  /* of all workers */
 
-	_Atomic unsigned workers_in_use;   /* not yet draining, or with connections */
-	_Atomic unsigned draining_workers; /* that still have something to end */
-	/* Requests with an Origin that their location does not allow; one a location. */
-	_Atomic uint64_t *foreign_origins;
+	_Atomic unsigned workers_in_use;    /* not yet draining, or with connections */
+	_Atomic unsigned draining_workers;  /* that still have something to end */
+	struct location_counters *counters; /* one a location */
 };
 
 /* How the process ends (pushserver.8, "EXIT STATUS"). */
@@ -56,6 +62,8 @@ void relay_worker_empty(struct relay *relay);
 /* A worker's: it has nothing left to end. When all say so, all stop. */
 void relay_worker_drained(struct relay *relay);
 
+/* A stream was so slow that messages were dropped before it could read them. */
+void relay_slow(struct relay *relay, const struct location *loc);
 /* Logs the first of these at each location, and counts. */
 void relay_foreign_origin(
     struct relay *relay, const struct location *loc, const char *origin, size_t len);

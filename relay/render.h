@@ -13,21 +13,28 @@
 
 struct location;
 struct message;
+struct transport;
 struct worker;
+
+/* Messages of one batch. */
+#define RENDER_AT_ONCE_MAX 32
 
 /* What makes two renderings of one message differ. */
 struct render_variant {
 	const struct location *loc;
-	unsigned cors_block;
-	bool gap;       /* X-Push-Gap: 1 */
-	bool close;     /* Connection: close */
-	bool http10;    /* Connection: keep-alive, where it is kept */
-	int64_t second; /* of the Date in it */
+	const struct transport *transport;
+	const char *callback; /* JSONP, borrowed: of one subscriber */
+	int64_t second;       /* polls: of the Date in it */
+	uint64_t lost;        /* how many messages the gap is; 0: not known */
+	uint16_t cors_block;  /* polls */
+	bool gap;             /* messages were lost before this one */
+	bool close;           /* polls: Connection: close */
+	bool http10; /* polls: Connection: keep-alive, where it is kept; streams: no chunks */
+	bool say_channel;
+	uint8_t padding;      /* event streams: index + 1 in loc->padding, or 0 */
+	uint8_t deflate_bits; /* WebSocket */
+	uint8_t meta;         /* WebSocket: enum ws_meta */
 };
-
-/* Returns new (bytes_unref), or NULL when out of memory. */
-struct bytes *render_poll(
-    struct worker *w, const struct message *msg, const struct render_variant *variant);
 
 /* The renderings of one message while it is given to those who wait. */
 #define RENDER_CACHE_SIZE 8
@@ -40,8 +47,11 @@ struct render_cache {
 	} entries[RENDER_CACHE_SIZE];
 };
 
-/* As render_poll(), out of the cache; borrowed until render_cache_clear(). */
-struct bytes *render_cached(struct render_cache *cache, struct worker *w, const struct message *msg,
+/*
+ * The message as its transport renders it, out of the cache; borrowed until
+ * render_cache_clear(). NULL when out of memory.
+ */
+struct bytes *render_cached(struct render_cache *cache, struct worker *w, struct message *msg,
     const struct render_variant *variant);
 void render_cache_clear(struct render_cache *cache);
 

@@ -100,13 +100,19 @@ static const struct {
     {"Accept", HEADER_ACCEPT},
     {"Content-Length", HEADER_CONTENT_LENGTH},
     {"Content-Type", HEADER_CONTENT_TYPE},
+    {"Event-Id", HEADER_EVENT_ID},
+    {"Event-Type", HEADER_EVENT_TYPE},
     {"Expect", HEADER_EXPECT},
     {"Host", HEADER_HOST},
     {"If-Modified-Since", HEADER_IF_MODIFIED_SINCE},
     {"If-None-Match", HEADER_IF_NONE_MATCH},
     {"Last-Event-ID", HEADER_LAST_EVENT_ID},
     {"Origin", HEADER_ORIGIN},
+    {"TE", HEADER_TE},
     {"Transfer-Encoding", HEADER_TRANSFER_ENCODING},
+    {"Upgrade", HEADER_UPGRADE},
+    {"User-Agent", HEADER_USER_AGENT},
+    {"X-EventSource-Event", HEADER_X_EVENTSOURCE_EVENT},
 };
 
 void
@@ -1035,6 +1041,25 @@ request_header(const struct request *req, enum request_header h)
 		return (struct slice){NULL, 0};
 	f = &req->fields[req->known[h] - 1];
 	return (struct slice){req->base + f->value, f->value_len};
+}
+
+struct slice
+request_query_value(const struct request *req, const char *name)
+{
+	const struct slice query = request_query(req);
+	const char *p = query.p, *end = query.p + query.len;
+	const size_t name_len = strlen(name);
+
+	while (p != NULL && p < end) {
+		const char *amp = memchr(p, '&', (size_t)(end - p));
+		const char *next = amp == NULL ? end : amp;
+
+		if ((size_t)(next - p) > name_len && p[name_len] == '=' &&
+		    memcmp(p, name, name_len) == 0)
+			return (struct slice){p + name_len + 1, (size_t)(next - p) - name_len - 1};
+		p = amp == NULL ? NULL : amp + 1;
+	}
+	return (struct slice){NULL, 0};
 }
 
 bool

@@ -32,13 +32,19 @@ enum request_header {
 	HEADER_ACCEPT,
 	HEADER_CONTENT_LENGTH,
 	HEADER_CONTENT_TYPE,
+	HEADER_EVENT_ID,
+	HEADER_EVENT_TYPE,
 	HEADER_EXPECT,
 	HEADER_HOST,
 	HEADER_IF_MODIFIED_SINCE,
 	HEADER_IF_NONE_MATCH,
 	HEADER_LAST_EVENT_ID,
 	HEADER_ORIGIN,
+	HEADER_TE,
 	HEADER_TRANSFER_ENCODING,
+	HEADER_UPGRADE,
+	HEADER_USER_AGENT,
+	HEADER_X_EVENTSOURCE_EVENT,
 	HEADER_COUNT,
 };
 
@@ -98,6 +104,8 @@ struct slice request_path(const struct request *req);
 struct slice request_query(const struct request *req);
 /* Blanks around a value are cut off. p is NULL where the header is absent. */
 struct slice request_header(const struct request *req, enum request_header h);
+/* The value of a query parameter as it came, percent-encoded; p is NULL where it is absent. */
+struct slice request_query_value(const struct request *req, const char *name);
 /* The header came more than once. */
 bool request_header_twice(const struct request *req, enum request_header h);
 /* All headers in their order; false at the end. */

@@ -1,7 +1,9 @@
 #include "relay/response.h"
 
 #include "relay/cors.h"
+#include "relay/location.h"
 #include "relay/position.h"
+#include "relay/render.h"
 #include "relay/worker.h"
 
 #include <stdio.h>
@@ -19,12 +21,14 @@ static const struct {
     {403, "Forbidden"},
     {404, "Not Found"},
     {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
     {408, "Request Timeout"},
     {409, "Conflict"},
     {410, "Gone"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},
     {417, "Expectation Failed"},
+    {426, "Upgrade Required"},
     {431, "Request Header Fields Too Large"},
     {500, "Internal Server Error"},
     {501, "Not Implemented"},
@@ -117,6 +121,29 @@ response_position(struct text *t, struct msgid id)
 	} else {
 		TEXT_LIT(t, "\r\nCache-Control: no-cache\r\n");
 	}
+}
+
+void
+response_poll_fields(struct text *t, struct msgid id, const struct render_variant *variant)
+{
+	const struct cors *cors = &variant->loc->cors;
+	const struct cors_block *block = &cors->blocks[variant->cors_block];
+
+	response_position(t, id);
+	response_field(t, "Vary", cors->vary);
+	text_add(t, block->text, block->len);
+	if (variant->close)
+		TEXT_LIT(t, "Connection: close\r\n");
+	else if (variant->http10)
+		TEXT_LIT(t, "Connection: keep-alive\r\n");
+}
+
+void
+response_gap(struct text *t, uint64_t lost)
+{
+	TEXT_LIT(t, "X-Push-Gap: ");
+	response_number(t, lost > 0 && lost < INT64_MAX ? (int64_t)lost : 1);
+	TEXT_LIT(t, "\r\n");
 }
 
 void

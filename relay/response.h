@@ -12,6 +12,7 @@
 
 struct cors;
 struct msgid;
+struct render_variant;
 
 /* Room for the lines in struct answer.fields: a CORS block, Allow, Vary, a position. */
 #define RESPONSE_FIELDS_SIZE 4096
@@ -35,6 +36,11 @@ void response_cors(struct text *t, const struct cors *cors, unsigned block, cons
 
 /* Last-Modified, Etag and Cache-Control of a position; a tag of -1 has only the first. */
 void response_position(struct text *t, struct msgid id);
+
+/* Vary, the CORS block and Connection, with the position: what a poll's answer of messages has. */
+void response_poll_fields(struct text *t, struct msgid id, const struct render_variant *variant);
+/* X-Push-Gap: how many messages were lost, or 1 where that is not known. */
+void response_gap(struct text *t, uint64_t lost);
 
 /* Puts a whole answer together, but for nothing of it in case of !text_ok(). */
 void response_answer(struct text *t, struct conn *conn, const struct answer *answer);

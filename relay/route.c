@@ -97,6 +97,7 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 		return (struct verdict){404, "no location has this path", NULL};
 	}
 	route->cors_block = cors_match(&route->loc->cors, origin.p, origin.len, &allowed);
+	route->foreign_origin = !allowed;
 	if (!allowed)
 		relay_foreign_origin(w->relay, route->loc, origin.p, origin.len);
 	if (!location_allows(route->loc, &conn->peer, conn->unix_peer))

@@ -22,9 +22,10 @@ struct store;
 struct route {
 	const struct location *loc; /* NULL: outside of all */
 	struct store *store;
-	const struct channel_key *keys; /* the worker's; they point into its ids.buf */
-	unsigned n_keys;                /* one for a publisher */
+	const struct channel_key *keys; /* the worker's; they point into its id_buf */
+	unsigned n_keys;                /* one for a publisher, at most */
 	unsigned cors_block;
+	bool foreign_origin; /* an Origin that `allow_origin` does not name */
 };
 
 /* Whether a request may go on; else how it is answered. */

@@ -1,10 +1,13 @@
 #include "relay/subscriber.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/text.h"
+#include "relay/asked.h"
 #include "relay/channel.h"
 #include "relay/config.h"
 #include "relay/conn.h"
+#include "relay/jsonp.h"
 #include "relay/notices.h"
 #include "relay/position.h"
 #include "relay/relay.h"
@@ -12,82 +15,49 @@
 #include "relay/request.h"
 #include "relay/response.h"
 #include "relay/route.h"
+#include "relay/transport.h"
+#include "relay/websocket.h"
 #include "relay/worker.h"
+#include "relay/wshandshake.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a request stands, by its headers or its query. */
-enum asked {
-	ASKED_NOTHING,
-	ASKED_POSITION,
-	ASKED_MALFORMED,
-};
+/* Messages that one who is behind is given in one send, and in one turn of the loop. */
+#define AT_ONCE_MAX       32
+#define AT_ONCE_BYTES_MAX ((size_t)256 * 1024)
 
-/* The value of a query parameter; p is NULL where it is absent. */
-static struct slice
-query_value(struct slice query, const char *name)
-{
-	const char *p = query.p, *end = query.p + query.len;
-	const size_t name_len = strlen(name);
-
-	while (p != NULL && p < end) {
-		const char *amp = memchr(p, '&', (size_t)(end - p));
-		const char *next = amp == NULL ? end : amp;
-
-		if ((size_t)(next - p) > name_len && p[name_len] == '=' &&
-		    memcmp(p, name, name_len) == 0)
-			return (struct slice){p + name_len + 1, (size_t)(next - p) - name_len - 1};
-		p = amp == NULL ? NULL : amp + 1;
-	}
-	return (struct slice){NULL, 0};
-}
-
-/* An id in a query may have its colon percent-encoded. */
-static bool
-parse_query_id(struct slice value, struct msgid *id)
-{
-	unsigned char decoded[3 * MSGID_TEXT_MAX];
-	ptrdiff_t len;
-
-	if (value.len > sizeof(decoded))
-		return false;
-	len = percent_decode(value.p, value.len, decoded);
-	return len >= 0 && msgid_parse((const char *)decoded, (size_t)len, id);
-}
+/* ---- coming and going -------------------------------------------------------------- */
 
 /*
- * If-Modified-Since goes before Last-Event-ID, a header before the query; empty is
- * absent. A malformed one is never passed over in silence (PROTOCOL, section 2).
+ * Out of one channel, before its answer is sent: its client's next request, on whatever
+ * worker, must find it gone.
  */
-static enum asked
-read_position(const struct request *req, struct msgid *id)
+static void
+leave_channel(struct subscription *s)
 {
-	struct slice since = request_header(req, HEADER_IF_MODIFIED_SINCE);
-	struct slice match = request_header(req, HEADER_IF_NONE_MATCH);
-	struct slice event = request_header(req, HEADER_LAST_EVENT_ID);
-	struct slice query = query_value(request_query(req), "last_event_id");
-	struct msgid event_id = {0, 0}, query_id = {0, 0};
+	struct subscriber *sub = s->sub;
+	struct channel *ch = s->channel;
 
-	*id = (struct msgid){0, -1};
-	if (request_header_twice(req, HEADER_IF_MODIFIED_SINCE) ||
-	    request_header_twice(req, HEADER_IF_NONE_MATCH) ||
-	    request_header_twice(req, HEADER_LAST_EVENT_ID) ||
-	    (since.len > 0 && !http_date_parse(since.p, since.len, &id->second)) ||
-	    (match.len > 0 && !etag_parse(match.p, match.len, &id->tag)) ||
-	    (event.len > 0 && !msgid_parse(event.p, event.len, &event_id)) ||
-	    (query.len > 0 && !parse_query_id(query, &query_id)))
-		return ASKED_MALFORMED;
-	if (since.len > 0)
-		return ASKED_POSITION;
-	if (event.len > 0)
-		*id = event_id;
-	else if (query.len > 0)
-		*id = query_id;
-	else
-		return ASKED_NOTHING;
-	return ASKED_POSITION;
+	if (!link_listed(&s->waiter))
+		return;
+	channel_leave(ch, s);
+	if (sub->loc->concurrency != CONCURRENCY_BROADCAST) {
+		struct store_hold hold = {.place = sub->loc->index, .ticket = sub->ticket};
+
+		store_release(ch->store, &ch->watch, &hold);
+	}
+	if (s->noticed)
+		notices_unsubscribe(sub->conn, sub->loc, ch);
+	s->noticed = false;
+}
+
+static void
+leave(struct subscriber *sub)
+{
+	for (unsigned i = 0; i < sub->n_subs; i++)
+		leave_channel(&sub->subs[i]);
 }
 
 /* It is no longer the connection's, nor on any list. */
@@ -99,35 +69,24 @@ free_subscriber(struct subscriber *sub)
 
 	conn->is_subscriber = false;
 	conn->subscriber = NULL;
-	if (sub->channel != NULL) {
-		if (sub->pending != NULL)
-			store_cancel(sub->channel->store, sub->pending);
-		channel_unuse(w, sub->channel);
+	for (unsigned i = 0; i < sub->n_subs; i++) {
+		struct channel *ch = sub->subs[i].channel;
+
+		if (ch == NULL)
+			continue;
+		if (sub->pending != NULL) {
+			store_cancel(ch->store, sub->pending);
+			sub->pending = NULL;
+		}
+		channel_unuse(w, ch);
 	}
+	if (sub->subs != &sub->one)
+		free(sub->subs);
+	if (sub->transport == &jsonp_transport)
+		free(sub->callback);
+	else if (sub->transport == &websocket_transport)
+		websocket_free(sub);
 	slab_put(&w->subscriber_slab, sub);
-}
-
-/*
- * Out of the channel, before its answer is sent: its client's next request, on whatever
- * worker, must find it gone.
- */
-static void
-leave(struct subscriber *sub)
-{
-	struct channel *ch = sub->channel;
-
-	if (!link_listed(&sub->waiter))
-		return;
-	assert(ch != NULL);
-	channel_leave(ch, sub);
-	if (sub->loc->concurrency != CONCURRENCY_BROADCAST) {
-		struct store_hold hold = {.place = sub->loc->index, .ticket = sub->ticket};
-
-		store_release(ch->store, &ch->watch, &hold);
-	}
-	if (sub->noticed)
-		notices_unsubscribe(sub->conn, sub->loc, ch);
-	sub->noticed = false;
 }
 
 void
@@ -139,15 +98,21 @@ subscriber_end(struct conn *conn)
 	free_subscriber(sub);
 }
 
-/* Ends the exchange with a status and a sentence. */
-void
-subscriber_refuse(struct subscriber *sub, unsigned status, const char *why)
+/* ---- answers of polls, and refusals ------------------------------------------------ */
+
+/* A status and a sentence, in place of messages. */
+static void
+answer_refusal(struct subscriber *sub, unsigned status, const char *why)
 {
 	struct conn *conn = sub->conn;
 	char fields[RESPONSE_FIELDS_SIZE];
 	struct text t = text_in(fields, sizeof(fields));
 
 	response_cors(&t, &sub->loc->cors, sub->cors_block, NULL);
+	response_field(&t, "X-Push-Explain", why);
+	if (status == 426) /* RFC 9110, 15.5.22, and RFC 6455, 4.4 */
+		TEXT_LIT(
+		    &t, "Upgrade: websocket\r\nConnection: Upgrade\r\n" WSHANDSHAKE_VERSION_LINE);
 	assert(text_ok(&t));
 	leave(sub);
 	free_subscriber(sub);
@@ -162,23 +127,23 @@ answer_nothing_new(struct subscriber *sub, unsigned status)
 	char fields[RESPONSE_FIELDS_SIZE];
 	struct text t = text_in(fields, sizeof(fields));
 	struct answer answer = {.status = status, .fields = fields};
+	char body[JSONP_NOTHING_MAX];
 
 	if (sub->has_asked)
 		response_position(&t, sub->asked);
 	response_cors(&t, &sub->loc->cors, sub->cors_block, "If-Modified-Since, If-None-Match");
 	assert(text_ok(&t));
 	answer.fields_len = text_len(&t);
+	if (sub->transport == &jsonp_transport) {
+		/* A script element cannot read a status. */
+		answer.status = 200;
+		answer.type = JSONP_TYPE;
+		answer.body = body;
+		answer.body_len = jsonp_nothing(sub, body);
+	}
 	leave(sub);
 	free_subscriber(sub);
 	conn_answer(conn, &answer);
-}
-
-void
-subscriber_timed_out(struct conn *conn)
-{
-	if (conn->worker->draining)
-		conn->close_after = true;
-	answer_nothing_new(conn->subscriber, conn->subscriber->loc->timeout_status);
 }
 
 static void
@@ -186,30 +151,371 @@ variant_of(const struct subscriber *sub, struct render_variant *variant)
 {
 	*variant = (struct render_variant){
 	    .loc = sub->loc,
-	    .cors_block = sub->cors_block,
-	    .gap = sub->gap,
-	    .close = sub->conn->close_after,
+	    .transport = sub->transport,
+	    .callback = sub->transport == &jsonp_transport ? sub->callback : NULL,
 	    .http10 = sub->conn->http10,
-	    .second = clock_wall_s(),
+	    .padding = sub->padding,
+	    .say_channel = sub->loc->say_channel,
 	};
+	variant->gap = sub->gap;
+	if (sub->transport->stream) {
+		variant->deflate_bits = sub->deflate_bits;
+		variant->meta = sub->meta;
+		return;
+	}
+	variant->say_channel |= sub->n_subs > 1;
+	variant->cors_block = sub->cors_block;
+	variant->close = sub->conn->close_after;
+	variant->second = clock_wall_s();
 }
 
-bool
-subscriber_deliver(struct subscriber *sub, struct message *msg, struct render_cache *cache)
+/* The messages that a poll waited for, n of them in a batch. */
+static bool
+answer_messages(
+    struct subscriber *sub, struct message *const *msgs, unsigned n, struct render_cache *cache)
 {
 	struct conn *conn = sub->conn;
 	struct render_variant variant;
 	struct bytes *bytes;
+	bool sent;
 
+	assert(n > 0);
 	variant_of(sub, &variant);
-	bytes = render_cached(cache, conn->worker, msg, &variant);
+	if (n > 1)
+		bytes = sub->transport->render(conn->worker, msgs, n, &variant);
+	else
+		bytes = render_cached(cache, conn->worker, msgs[0], &variant);
 	if (bytes == NULL) {
 		conn_close(conn, "out of memory");
 		return false;
 	}
 	leave(sub);
 	free_subscriber(sub);
-	return conn_send(conn, bytes);
+	sent = conn_send(conn, bytes);
+	if (n > 1)
+		bytes_unref(bytes);
+	return sent;
+}
+
+/* ---- streams ----------------------------------------------------------------------- */
+
+static struct text
+own_text(struct worker *w)
+{
+	return text_in(w->text_buf, w->text_size);
+}
+
+void
+subscriber_finish(struct subscriber *sub, const char *data, size_t len)
+{
+	struct conn *conn = sub->conn;
+
+	assert(conn->out == NULL);
+	if (sub->transport == &websocket_transport || conn->http10)
+		conn->close_after = true;
+	leave(sub);
+	free_subscriber(sub);
+	conn_finish(conn, data, len);
+}
+
+/* Ends it now: nothing is queued. */
+static void
+finish_stream(struct subscriber *sub, unsigned status, const char *why)
+{
+	struct text t = own_text(sub->conn->worker);
+
+	sub->transport->end(sub, status, why, &t);
+	assert(text_ok(&t));
+	subscriber_finish(sub, t.start, text_len(&t));
+}
+
+static void
+end_stream(struct subscriber *sub, unsigned status, const char *why)
+{
+	if (sub->conn->out == NULL)
+		finish_stream(sub, status, why);
+	else if (sub->ending == 0)
+		sub->ending = (uint16_t)status;
+}
+
+/*
+ * Instead of holding it. A browser's WebSocket is not shown a status, so that one is
+ * opened and closed at once.
+ */
+static void
+refuse(struct subscriber *sub, const struct request *req, unsigned status, const char *why)
+{
+	struct text t;
+
+	if (sub->transport != &websocket_transport) {
+		answer_refusal(sub, status, why);
+		return;
+	}
+	t = own_text(sub->conn->worker);
+	sub->transport->begin(sub, req, &t);
+	sub->transport->end(sub, status, why, &t);
+	assert(text_ok(&t));
+	subscriber_finish(sub, t.start, text_len(&t));
+}
+
+void
+subscriber_refuse(struct subscriber *sub, unsigned status, const char *why)
+{
+	if (sub->transport->stream)
+		end_stream(sub, status, why);
+	else
+		answer_refusal(sub, status, why);
+}
+
+static void
+set_stream_timer(struct subscriber *sub)
+{
+	struct conn *conn = sub->conn;
+	uint64_t ms = sub->pinged ? sub->loc->ping_timeout_ms : sub->loc->ping_interval_ms;
+
+	if (sub->ends_ms > 0) {
+		const uint64_t now = clock_ms();
+		const uint64_t left = sub->ends_ms > now ? sub->ends_ms - now : 0;
+
+		if (ms == 0 || left < ms)
+			ms = left + 1;
+	}
+	if (ms > 0)
+		wheel_set(conn->worker->wheel, &conn->timer, ms);
+	else
+		wheel_clear(&conn->timer);
+}
+
+/* It has come up to the store's newest id. */
+static void
+begin_to_wait(struct subscriber *sub, struct msgid newest)
+{
+	struct conn *conn = sub->conn;
+
+	sub->position = newest;
+	conn_set_state(conn, CONN_WAITING);
+	set_stream_timer(sub);
+	if (subscriber_reads(conn) && (conn->unread || conn->backlog != NULL))
+		worker_resume(conn->worker, conn);
+}
+
+static void
+given(struct subscriber *sub, const struct message *msg)
+{
+	sub->position = msg->id;
+	sub->number = msg->number;
+	sub->has_number = sub->n_subs == 1;
+	sub->gap = false;
+}
+
+/*
+ * Sends messages to a stream, and before them that some were lost. False if the
+ * connection is closed. What the socket has no room for is left for later, all but the
+ * first: its position is that of the last one taken.
+ */
+static bool
+send_messages(struct subscriber *sub, struct message *const *msgs, unsigned n, uint64_t lost)
+{
+	struct conn *conn = sub->conn;
+	struct worker *w = conn->worker;
+	struct bytes *parts[AT_ONCE_MAX];
+	struct render_variant variant;
+	unsigned n_parts = 0;
+	int taken = -1;
+
+	variant_of(sub, &variant);
+	variant.lost = lost;
+	while (n_parts < n) {
+		parts[n_parts] = sub->transport->render(w, &msgs[n_parts], 1, &variant);
+		if (parts[n_parts] == NULL)
+			break;
+		n_parts++;
+		variant.gap = false;
+		variant.lost = 0;
+	}
+	if (n_parts > 0)
+		taken = conn_write(conn, parts, n_parts);
+	else
+		conn_close(conn, "out of memory");
+	for (unsigned i = 0; i < n_parts; i++)
+		bytes_unref(parts[i]);
+	if (taken < 0)
+		return false;
+	given(sub, msgs[taken - 1]);
+	return true;
+}
+
+/* What the store has for a stream that is behind. */
+static void
+go_on(struct subscriber *sub, const struct store_result *result, struct message *const *msgs,
+    unsigned n)
+{
+	struct conn *conn = sub->conn;
+
+	sub->gap |= result->gap;
+	if (n > 0) {
+		if (!send_messages(sub, msgs, n, result->lost))
+			return;
+		if (conn->out == NULL) {
+			/* There may be more: others come first. */
+			conn_set_state(conn, CONN_SENDING);
+			conn_set_send_deadline(conn);
+			worker_resume(conn->worker, conn);
+		}
+		return;
+	}
+	if (sub->gap && sub->transport->gap != NULL) {
+		struct text t = own_text(conn->worker);
+
+		sub->transport->gap(sub, result->lost, result->newest, &t);
+		sub->gap = false;
+		if (conn_write_own(conn, t.start, text_len(&t)) < 0)
+			return;
+		if (conn->out != NULL) {
+			sub->position = result->newest;
+			return;
+		}
+	}
+	if (!sub->gap) {
+		sub->number = result->number;
+		sub->has_number = sub->n_subs == 1;
+	}
+	begin_to_wait(sub, result->newest);
+}
+
+/* ---- asking the store -------------------------------------------------------------- */
+
+/* A query with the room it needs. */
+struct question {
+	struct store_query query;
+	struct store_hold hold;
+	struct message *msgs[AT_ONCE_MAX]; /* the first is the result's */
+	struct channel_key keys[LOCATION_CHANNELS_MAX];
+	struct store_watch *watches[LOCATION_CHANNELS_MAX];
+	unsigned n;
+};
+
+static void on_next(void *arg, enum store_answer answer, struct store_result *result);
+
+/* query is to be filled in by the caller, but for what it says of the channels. */
+static enum store_answer
+ask(struct subscriber *sub, struct question *q, struct store_result *result)
+{
+	struct store *store = NULL;
+
+	q->n = 0;
+	for (unsigned i = 0; i < sub->n_subs; i++) {
+		struct subscription *s = &sub->subs[i];
+
+		if (s->channel == NULL)
+			continue; /* it was deleted */
+		store = s->channel->store;
+		q->keys[q->n] = s->channel->id->key;
+		q->watches[q->n++] = &s->channel->watch;
+	}
+	assert(store != NULL);
+	if (sub->may_wait)
+		q->query.watches = q->watches;
+	return store_next(store, q->keys, q->n, &q->query, result, on_next, sub, &sub->pending);
+}
+
+/* The result's messages in one array; n of them, all counted. */
+static unsigned
+messages_of(struct question *q, const struct store_result *result)
+{
+	q->msgs[0] = result->msg;
+	return result->msg == NULL ? 0 : 1 + result->n_more;
+}
+
+static void
+unref_messages(struct message *const *msgs, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		message_unref(msgs[i]);
+}
+
+static void
+ask_for_more(struct question *q)
+{
+	q->query.more = q->msgs + 1;
+	q->query.more_max = AT_ONCE_MAX - 1;
+	q->query.more_bytes = AT_ONCE_BYTES_MAX;
+}
+
+/* A stream that is behind has heard from the store. */
+static void
+on_behind(struct subscriber *sub, enum store_answer answer, const struct store_result *result,
+    struct message *const *msgs, unsigned n)
+{
+	if (answer == STORE_FAILED) {
+		end_stream(sub, 503, "the store has failed");
+		return;
+	}
+	if (result->gap) {
+		relay_slow(sub->conn->worker->relay, sub->loc);
+		if (sub->loc->on_slow == ON_SLOW_CLOSE) {
+			end_stream(
+			    sub, 413, "too slow: messages were dropped before they were read");
+			return;
+		}
+	}
+	go_on(sub, result, msgs, n);
+}
+
+/* A stream reads on from its position. */
+static void
+read_on(struct subscriber *sub)
+{
+	struct question q;
+	struct store_result result;
+	enum store_answer answer;
+	unsigned n;
+
+	q.query = (struct store_query){
+	    .has_after = true,
+	    .after = sub->position,
+	    .held = true,
+	    .joined = sub->joined,
+	    .has_after_number = sub->has_number,
+	    .after_number = sub->number,
+	};
+	ask_for_more(&q);
+	answer = ask(sub, &q, &result);
+	if (answer == STORE_PENDING)
+		return;
+	n = answer == STORE_DONE ? messages_of(&q, &result) : 0;
+	on_behind(sub, answer, &result, q.msgs, n);
+	unref_messages(q.msgs, n);
+}
+
+void
+subscriber_sent(struct conn *conn)
+{
+	struct subscriber *sub = conn->subscriber;
+
+	if (sub->ending != 0)
+		finish_stream(sub, sub->ending, "");
+	else if (sub->pending == NULL)
+		read_on(sub);
+}
+
+/* The store has counted it in these channels, so from here on leave() must find it. */
+static void
+join(struct subscriber *sub, const struct store_result *result)
+{
+	for (unsigned i = 0; i < sub->n_subs; i++)
+		channel_join(sub->subs[i].channel, &sub->subs[i]);
+	sub->joined = result->newest;
+}
+
+static void
+tell_django(struct subscriber *sub, const struct request *req)
+{
+	if (sub->loc->passthrough == NULL)
+		return;
+	for (unsigned i = 0; i < sub->n_subs; i++)
+		sub->subs[i].noticed =
+		    notices_subscribe(sub->conn, sub->loc, sub->subs[i].channel, req);
 }
 
 /*
@@ -226,46 +532,88 @@ jittered(uint32_t ms)
 	return ms - (uint32_t)random() % (tenth - tick);
 }
 
-/* The store's answer to what a subscriber asked for. req is its request. */
+/* Joined: its head may go out now, for who has seen it counts for the next POST. */
+static void
+begin_stream(struct subscriber *sub, const struct store_result *result, struct message *const *msgs,
+    unsigned n, const struct request *req)
+{
+	struct conn *conn = sub->conn;
+	struct text t = own_text(conn->worker);
+	const uint32_t timeout_ms = sub->loc->timeout_ms[sub->transport->kind];
+
+	/* Where it would read on from, if the socket had no room for its head. */
+	sub->position = sub->has_asked ? sub->asked
+			: n > 0        ? msgid_before(msgs[0]->id)
+				       : result->newest;
+	sub->ends_ms = timeout_ms == 0 ? 0 : clock_ms() + jittered(timeout_ms);
+	sub->begun = true;
+	sub->transport->begin(sub, req, &t);
+	assert(text_ok(&t));
+	tell_django(sub, req);
+	if (conn_write_own(conn, t.start, text_len(&t)) < 0)
+		return;
+	if (conn->worker->draining)
+		end_stream(sub, 503, "the relay ends");
+	else if (conn->out == NULL)
+		go_on(sub, result, msgs, n);
+}
+
+/* A poll that nothing newer has been found for. */
+static void
+hold_poll(struct subscriber *sub, const struct store_result *result, const struct request *req)
+{
+	struct conn *conn = sub->conn;
+	const uint32_t timeout_ms = sub->loc->timeout_ms[sub->transport->kind];
+
+	sub->position = result->newest;
+	conn_set_state(conn, CONN_WAITING);
+	if (timeout_ms > 0)
+		wheel_set(conn->worker->wheel, &conn->timer, jittered(timeout_ms));
+	else
+		wheel_clear(&conn->timer);
+	tell_django(sub, req);
+}
+
+/* The store's answer to a request. msgs are borrowed. */
 static void
 on_answer(struct subscriber *sub, enum store_answer answer, struct store_result *result,
-    const struct request *req)
+    struct message *const *msgs, unsigned n, const struct request *req)
 {
 	struct conn *conn = sub->conn;
 	const struct location *loc = sub->loc;
+	const bool stream = sub->transport->stream;
 	struct render_cache cache = {.msg = NULL};
 
 	if (answer == STORE_FAILED) {
-		subscriber_refuse(sub, 503, "the store has failed; the log says why");
+		refuse(sub, req, 503, "the store has failed; the log says why");
 		return;
 	}
 	sub->gap = result->gap;
 	switch (result->status) {
 	case STORE_OK:
-		subscriber_deliver(sub, result->msg, &cache);
+		if (stream)
+			break;
+		answer_messages(sub, msgs, n, &cache);
 		render_cache_clear(&cache);
-		message_unref(result->msg);
 		return;
 	case STORE_CONFLICT:
-		subscriber_refuse(sub, 409, "another subscriber holds this channel");
+		refuse(sub, req, 409, "another subscriber holds this channel");
+		return;
+	case STORE_FULL:
+		refuse(sub, req, 403, "the channel has max_subscribers already");
 		return;
 	case STORE_NO_CHANNEL:
-		subscriber_refuse(sub, 404, "there is no such channel");
+		refuse(sub, req, 404, "there is no such channel");
 		return;
 	case STORE_NOTHING_NEWER:
-		/* The store has counted it, so from here on leave() must find it. */
-		if (sub->may_wait) {
-			sub->position = result->newest;
-			sub->channel->transient = sub->channel->watch.transient;
-			channel_join(sub->channel, sub);
-		}
 		break;
-	case STORE_FULL:
 	case STORE_TOO_LARGE:
 	case STORE_NO_ROOM:
-		assert(!"not an answer to this request");
+		assert(!"an answer to publishers");
 	}
-	if (loc->polling == POLLING_INTERVAL) {
+	if (sub->may_wait)
+		join(sub, result);
+	if (!stream && loc->polling == POLLING_INTERVAL) {
 		answer_nothing_new(sub, 304);
 		return;
 	}
@@ -274,30 +622,61 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 		conn_close(conn, "the subscriber has left");
 		return;
 	}
-	if (conn->worker->draining) {
+	if (stream)
+		begin_stream(sub, result, msgs, n, req);
+	else if (conn->worker->draining)
 		answer_nothing_new(sub, loc->timeout_status);
-		return;
-	}
-	conn_set_state(conn, CONN_WAITING);
-	if (loc->timeout_ms[TRANSPORT_LONGPOLL] > 0)
-		wheel_set(conn->worker->wheel, &conn->timer,
-		    jittered(loc->timeout_ms[TRANSPORT_LONGPOLL]));
 	else
-		wheel_clear(&conn->timer);
-	if (loc->passthrough != NULL)
-		sub->noticed = notices_subscribe(conn, loc, sub->channel, req);
+		hold_poll(sub, result, req);
 }
 
+/* A store that did not know at once answers. */
 static void
 on_next(void *arg, enum store_answer answer, struct store_result *result)
 {
 	struct subscriber *sub = arg;
 	struct conn *conn = sub->conn;
+	struct message *msgs[1];
+	unsigned n = 0;
 
 	sub->pending = NULL;
-	on_answer(sub, answer, result, conn->request);
+	if (answer == STORE_DONE && result->msg != NULL)
+		msgs[n++] = result->msg;
+	if (sub->begun) {
+		on_behind(sub, answer, result, msgs, n);
+		return;
+	}
+	on_answer(sub, answer, result, msgs, n, conn->request);
 	if (conn->state != CONN_CLOSED)
 		conn_forget_request(conn);
+}
+
+/* ---- the request ------------------------------------------------------------------- */
+
+/* Its channels, used. 0, or -1 when out of memory. */
+static int
+use_channels(struct subscriber *sub, const struct route *route)
+{
+	struct worker *w = sub->conn->worker;
+
+	sub->subs = &sub->one;
+	if (route->n_keys > 1) {
+		sub->subs = calloc(route->n_keys, sizeof(*sub->subs));
+		if (sub->subs == NULL) {
+			sub->subs = &sub->one;
+			return -1;
+		}
+	}
+	for (unsigned i = 0; i < route->n_keys; i++) {
+		struct subscription *s = &sub->subs[i];
+
+		s->sub = sub;
+		s->channel = channel_use(w, route->store, &route->keys[i]);
+		if (s->channel == NULL)
+			return -1;
+		sub->n_subs++;
+	}
+	return 0;
 }
 
 void
@@ -306,12 +685,14 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 	struct worker *w = conn->worker;
 	const struct location *loc = route->loc;
 	struct subscriber *sub = slab_get(&w->subscriber_slab);
+	struct store_start start = loc->first_message;
 	struct store_result result;
-	struct store_watch *watches[1];
-	struct store_hold hold;
-	struct store_query query;
+	enum transport_kind kind;
+	struct question q;
 	enum store_answer answer;
 	enum asked asked;
+	const char *why = NULL;
+	unsigned status, n;
 
 	if (sub == NULL) {
 		conn_close(conn, "out of memory");
@@ -319,40 +700,51 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 	}
 	sub->conn = conn;
 	sub->loc = loc;
+	sub->subs = &sub->one;
 	sub->cors_block = (uint16_t)route->cors_block;
 	sub->ticket = ++w->next_ticket;
 	conn->is_subscriber = true;
 	conn->subscriber = sub;
 
-	asked = read_position(req, &sub->asked);
+	status = transport_choose(loc, req, &kind, &why);
+	sub->transport = transport_of(status == 0 ? kind : TRANSPORT_LONGPOLL);
+	if (status == 0 && sub->transport->accept != NULL)
+		status = sub->transport->accept(sub, req, route, &why);
+	if (status != 0) {
+		answer_refusal(sub, status, why);
+		return;
+	}
+	asked = asked_of(req, &sub->asked, &start);
 	if (asked == ASKED_MALFORMED) {
-		subscriber_refuse(sub, 400,
+		refuse(sub, req, 400,
 		    "the position is malformed: If-Modified-Since is an HTTP date, If-None-Match "
-		    "one Etag, Last-Event-ID SECOND:TAG");
+		    "one Etag, Last-Event-ID SECOND:TAG, ?time= and ?backtrack= are numbers");
 		return;
 	}
 	sub->has_asked = asked == ASKED_POSITION;
-	sub->channel = channel_use(w, route->store, &route->keys[0]);
-	if (sub->channel == NULL) {
-		subscriber_refuse(sub, 503, "out of memory");
+	if (use_channels(sub, route) < 0) {
+		refuse(sub, req, 503, "out of memory");
 		return;
 	}
-	sub->may_wait = loc->polling == POLLING_LONG && !conn->peer_done && !w->draining;
-	hold = (struct store_hold){
+	sub->may_wait = sub->transport->stream ||
+			(loc->polling == POLLING_LONG && !conn->peer_done && !w->draining);
+	q.hold = (struct store_hold){
 	    .mode = loc->concurrency == CONCURRENCY_LAST ? STORE_HOLD_LAST : STORE_HOLD_FIRST,
 	    .place = loc->index,
 	    .ticket = sub->ticket,
 	};
-	watches[0] = &sub->channel->watch;
-	query = (struct store_query){
+	q.query = (struct store_query){
 	    .has_after = sub->has_asked,
 	    .after = sub->asked,
+	    .start = start,
 	    .create = loc->create_on_get,
-	    .watches = sub->may_wait ? watches : NULL,
-	    .hold = loc->concurrency == CONCURRENCY_BROADCAST ? NULL : &hold,
+	    .stream = sub->transport->stream,
+	    .hold = loc->concurrency == CONCURRENCY_BROADCAST ? NULL : &q.hold,
+	    .max_subscribers = loc->max_subscribers,
 	};
-	answer = store_next(
-	    route->store, &route->keys[0], 1, &query, &result, on_next, sub, &sub->pending);
+	if (sub->transport->stream || sub->transport == &jsonp_transport || loc->batch != BATCH_OFF)
+		ask_for_more(&q);
+	answer = ask(sub, &q, &result);
 	if (answer == STORE_PENDING) {
 		conn_set_state(conn, CONN_ANSWERING);
 		wheel_clear(&conn->timer);
@@ -360,5 +752,130 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 			conn_close(conn, "out of memory");
 		return;
 	}
-	on_answer(sub, answer, &result, req);
+	n = answer == STORE_DONE ? messages_of(&q, &result) : 0;
+	on_answer(sub, answer, &result, q.msgs, n, req);
+	unref_messages(q.msgs, n);
+}
+
+/* ---- what happens to one that is held ---------------------------------------------- */
+
+/* Its channel is deleted, one of several perhaps. */
+static void
+end_subscription(struct subscription *s)
+{
+	struct subscriber *sub = s->sub;
+	struct channel *ch = s->channel;
+
+	leave_channel(s);
+	for (unsigned i = 0; i < sub->n_subs; i++) {
+		if (sub->subs[i].channel == NULL || &sub->subs[i] == s)
+			continue;
+		/* It goes on with the others. */
+		s->channel = NULL;
+		channel_unuse(sub->conn->worker, ch);
+		return;
+	}
+	subscriber_refuse(sub, 410, "the channel was deleted");
+}
+
+bool
+subscriber_note(struct subscription *s, const struct store_note *note, struct render_cache *cache)
+{
+	struct subscriber *sub = s->sub;
+	struct conn *conn = sub->conn;
+	struct render_variant variant;
+	struct bytes *bytes;
+
+	if (note->note.kind == NOTE_DROPPED) {
+		/* Who came after the deletion waits in another channel of this name. */
+		if (msgid_cmp(sub->joined, note->at) >= 0)
+			return false;
+		end_subscription(s);
+		return true;
+	}
+	if (msgid_cmp(sub->position, note->at) >= 0)
+		return false; /* it has read it from the store, or came later */
+	if (conn->state != CONN_WAITING)
+		return note->msg->stored; /* it reads on when its socket takes more */
+	if (!sub->transport->stream)
+		return answer_messages(sub, &(struct message *){note->msg}, 1, cache);
+	variant_of(sub, &variant);
+	/* What it missed while it was behind, and has not been told of. */
+	if (sub->gap && sub->has_number)
+		variant.lost = note->msg->number - sub->number - 1;
+	bytes = render_cached(cache, conn->worker, note->msg, &variant);
+	if (bytes == NULL) {
+		conn_close(conn, "out of memory");
+		return false;
+	}
+	given(sub, note->msg);
+	return conn_write(conn, &bytes, 1) > 0;
+}
+
+/* A stream's turn to be pinged, or to end. */
+static void
+stream_timed_out(struct subscriber *sub)
+{
+	struct conn *conn = sub->conn;
+	struct text t;
+
+	if (sub->ends_ms > 0 && clock_ms() >= sub->ends_ms) {
+		end_stream(sub, 408, "time is up");
+		return;
+	}
+	if (sub->pinged) {
+		conn_close(conn, "no answer to a ping");
+		return;
+	}
+	t = own_text(conn->worker);
+	sub->transport->ping(sub, &t);
+	if (text_len(&t) > 0 && conn_write_own(conn, t.start, text_len(&t)) < 0)
+		return;
+	if (conn->out == NULL)
+		set_stream_timer(sub);
+}
+
+void
+subscriber_timed_out(struct conn *conn)
+{
+	struct subscriber *sub = conn->subscriber;
+
+	if (sub->transport->stream)
+		stream_timed_out(sub);
+	else
+		answer_nothing_new(sub, sub->loc->timeout_status);
+}
+
+void
+subscriber_drain(struct conn *conn)
+{
+	struct subscriber *sub = conn->subscriber;
+
+	conn->close_after = true;
+	if (!sub->transport->stream)
+		answer_nothing_new(sub, sub->loc->timeout_status);
+	else if (sub->begun)
+		end_stream(sub, 503, "the relay ends");
+}
+
+bool
+subscriber_reads(const struct conn *conn)
+{
+	const struct subscriber *sub = conn->subscriber;
+
+	return conn->is_subscriber && sub->transport == &websocket_transport &&
+	       conn->state == CONN_WAITING && !websocket_is_publishing(sub);
+}
+
+size_t
+subscriber_input(struct conn *conn, char *data, size_t len)
+{
+	struct subscriber *sub = conn->subscriber;
+
+	/* Whatever it is, the peer lives. */
+	if (sub->pinged) {
+		sub->pinged = false;
+		set_stream_timer(sub);
+	}
+	return websocket_input(sub, data, len);
 }

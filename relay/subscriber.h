@@ -1,5 +1,10 @@
 /*
- * subscriber.h - where a subscriber stands: fetch or wait, deliver, end.
+ * subscriber.h - where a subscriber stands: fetch or wait, deliver, again.
+ *
+ * A subscriber holds a position, not a queue. It waits in its channels (CONN_WAITING), and
+ * is handed what comes; or it is behind, because its socket took only a part or it has
+ * just begun: then it is handed nothing, reads on from the store as the socket takes it,
+ * and waits again once it has come up to the store's newest id.
  */
 #ifndef RELAY_SUBSCRIBER_H
 #define RELAY_SUBSCRIBER_H
@@ -13,40 +18,84 @@
 
 struct channel;
 struct conn;
+struct conversation;
 struct location;
 struct render_cache;
 struct request;
 struct route;
+struct store_note;
+struct subscriber;
+struct transport;
 
-/* A request that asks for the next message, until it is answered. */
+/* A subscriber in one of its channels. */
+struct subscription {
+	struct link waiter; /* channel->waiters, while it is held */
+	struct channel *channel;
+	struct subscriber *sub;
+	bool noticed; /* notices_unsubscribe() is due */
+};
+
+/* A request for messages, until it is answered or, for a stream, ended. */
 struct subscriber {
 	struct conn *conn;
 	const struct location *loc;
-	struct channel *channel;  /* used: channel_unuse() */
-	struct link waiter;       /* channel->waiters, while it is held */
+	const struct transport *transport;
+	struct subscription *subs; /* &one, or n_subs of them, allocated */
+	struct subscription one;
 	struct store_op *pending; /* NULL: no store call is */
-	struct msgid position;    /* the store's newest id when it began to wait */
-	struct msgid asked;       /* the request's own, for a 304 */
+	struct msgid position;    /* of the last message it was given, or of the store then */
+	struct msgid joined;      /* the store's newest id when it began to be held */
 	uint64_t ticket;          /* names it in its worker */
+	union {
+		struct msgid asked;       /* a poll's: the request's own position, for a 304 */
+		struct {                  /* a stream's */
+			uint64_t ends_ms; /* when its time is up; 0: never */
+			uint64_t number;  /* of its only channel's last message up to position */
+		};
+	};
+	union {
+		char *callback;                    /* JSONP: new */
+		struct conversation *conversation; /* WebSocket: what is under way; or NULL */
+	};
 	uint16_t cors_block;
-	bool has_asked : 1;
-	bool may_wait : 1; /* the store counts it as held, if nothing is newer */
-	bool gap : 1;
-	bool noticed : 1; /* notices_unsubscribe() is due */
+	uint16_t ending; /* a stream's status, once what is being sent is sent; or 0 */
+	uint8_t n_subs;
+	uint8_t padding;      /* index + 1 in loc->padding, or 0 */
+	uint8_t deflate_bits; /* WebSocket: of permessage-deflate's window; 0: without */
+	uint8_t meta;         /* WebSocket: enum ws_meta */
+	bool has_asked : 1;   /* a position */
+	bool may_wait : 1;    /* the store counts it as held, if nothing is newer */
+	bool begun : 1;       /* a stream's head is out */
+	bool has_number : 1;
+	bool gap : 1;    /* messages were lost before the next one */
+	bool pinged : 1; /* WebSocket: a pong is awaited */
 };
 
 /* A GET on a subscriber location. */
 void subscriber_request(struct conn *conn, struct request *req, const struct route *route);
 
 /*
- * Gives it a message that it waits for; msg is borrowed. True if it was sent, or what
- * the socket did not take is certain to follow.
+ * A note of one of its channels: a message, or the channel's deletion. True if the
+ * message was sent, or is certain to follow, or the subscription ended.
  */
-bool subscriber_deliver(struct subscriber *sub, struct message *msg, struct render_cache *cache);
-/* Ends one that waits with this status: 409, 410. */
+bool subscriber_note(
+    struct subscription *s, const struct store_note *note, struct render_cache *cache);
+/* Ends one that waits, or as soon as what is being sent is sent, with this status. */
 void subscriber_refuse(struct subscriber *sub, unsigned status, const char *why);
-/* Its time is up, or the relay ends. */
+
+/* Ends a stream with these last bytes. */
+void subscriber_finish(struct subscriber *sub, const char *data, size_t len);
+
+/* The wheel's: its time is up, or a ping is due. */
 void subscriber_timed_out(struct conn *conn);
+/* The relay ends. */
+void subscriber_drain(struct conn *conn);
+/* What it was being sent is with the kernel: a stream goes on. */
+void subscriber_sent(struct conn *conn);
+/* Bytes came from the client of a stream: how many are dealt with. */
+size_t subscriber_input(struct conn *conn, char *data, size_t len);
+/* Whether there is anyone to read what the client sends. */
+bool subscriber_reads(const struct conn *conn);
 /* The connection closes: it waits no more. conn_close()'s alone. */
 void subscriber_end(struct conn *conn);
 

@@ -8,6 +8,7 @@
 #include "relay/config.h"
 #include "relay/listener.h"
 #include "relay/location.h"
+#include "relay/multipart.h"
 #include "relay/notices.h"
 #include "relay/position.h"
 #include "relay/publisher.h"
@@ -179,6 +180,8 @@ drain(struct worker *w)
 	listener_drain(w->listener);
 	LIST_EACH_SAFE (l, &w->conns[CONN_WAITING])
 		conn_drain(CONTAINER_OF(l, struct conn, link));
+	LIST_EACH_SAFE (l, &w->conns[CONN_SENDING])
+		conn_drain(CONTAINER_OF(l, struct conn, link));
 	LIST_EACH_SAFE (l, &w->conns[CONN_READING])
 		conn_drain(CONTAINER_OF(l, struct conn, link));
 	attendance_drain(w->attendance);
@@ -284,6 +287,21 @@ share_of(unsigned whole, unsigned n_workers)
 	return whole / n_workers > 0 ? whole / n_workers : 1;
 }
 
+/* What of the configuration goes into an answer as it is. */
+static size_t
+texts_len(const struct location *loc)
+{
+	const char *const texts[] = {loc->header_template, loc->footer_template, loc->ping_message,
+	    loc->heartbeat_out, loc->content_type};
+	size_t len = loc->stream_separator_len;
+
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		len += texts[i] == NULL ? 0 : strlen(texts[i]);
+	for (size_t i = 0; i < loc->n_padding; i++)
+		len += loc->padding[i].head;
+	return len;
+}
+
 struct worker *
 worker_new(struct relay *relay, unsigned index)
 {
@@ -310,8 +328,10 @@ worker_new(struct relay *relay, unsigned index)
 	slab_init(&w->subscriber_slab, sizeof(struct subscriber));
 	if (channels_init(&w->channels, relay->n_stores) < 0 || make_head_lines(w) < 0)
 		goto err;
+	for (size_t i = 0; i < config->n_locations; i++)
+		w->text_size += texts_len(&config->locations[i]);
 	/* The lines of a notice are a request's, Host and X-Forwarded-For twice. */
-	w->text_size = ANSWER_ROOM + w->head_lines_len + 2 * (size_t)config->limits.header_size;
+	w->text_size += ANSWER_ROOM + w->head_lines_len + 2 * (size_t)config->limits.header_size;
 	if ((w->base = new_base()) == NULL ||
 	    (w->mailbox = mailbox_new(w->base, on_note, w)) == NULL ||
 	    (w->wheel = wheel_new(w->base, on_wheel, w)) == NULL ||
@@ -328,6 +348,7 @@ worker_new(struct relay *relay, unsigned index)
 	    (w->second_event = evtimer_new(w->base, on_second, w)) == NULL ||
 	    (w->drain_event = evtimer_new(w->base, on_drain, w)) == NULL)
 		goto err;
+	multipart_make_boundary(w->boundary);
 	on_second(-1, 0, w);
 	return w;
 err:

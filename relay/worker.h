@@ -14,6 +14,7 @@
 #include "relay/channel.h"
 #include "relay/conn.h"
 #include "relay/location.h"
+#include "relay/multipart.h"
 #include "relay/request.h"
 #include "relay/route.h"
 
@@ -61,7 +62,7 @@ struct worker {
 	char *read_buf;
 	char *text_buf; /* for any head we answer with, and for the lines of a notice */
 	size_t text_size;
-	struct location_ids ids; /* of the request at hand, and as keys */
+	struct location_ids ids; /* what a path and its query name */
 	struct channel_key keys[LOCATION_CHANNELS_MAX];
 	struct routed routed;
 
@@ -69,6 +70,8 @@ struct worker {
 	char *head_lines;
 	size_t head_lines_len, server_line_len;
 	int64_t head_second;
+
+	char boundary[BOUNDARY_LEN]; /* of multipart/mixed */
 
 	struct event *second_event; /* sweeps, once a second */
 	unsigned events_in_turn;    /* of connections, since the loop last waited */

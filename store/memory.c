@@ -533,6 +533,7 @@ memory_append(struct store *s, const struct channel_key *key, struct message *ms
 	msg->id = give_id(m);
 	msg->number = ch->published + 1;
 	msg->channel = channel_id_ref(ch->id);
+	msg->stored = keeps;
 	if (!keeps) {
 		ch->foregone = msg->id;
 	} else {

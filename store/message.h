@@ -29,6 +29,15 @@ msgid_cmp(struct msgid a, struct msgid b)
 	return a.tag < b.tag ? -1 : a.tag > b.tag;
 }
 
+/* The position right before a message: whoever reads on from there gets it next. */
+static inline struct msgid
+msgid_before(struct msgid id)
+{
+	if (id.tag > 0)
+		return (struct msgid){id.second, id.tag - 1};
+	return (struct msgid){id.second - 1, INT64_MAX};
+}
+
 /* A channel id as it came: opaque bytes with their hash (table_hash()). Borrowed. */
 struct channel_key {
 	uint64_t hash;
@@ -57,6 +66,7 @@ void channel_id_unref(struct channel_id *id);
 struct message {
 	atomic_uint refs;
 	bool has_content_type;
+	bool stored; /* given by the store: who is behind will find it there */
 	uint32_t content_type_len;
 	uint32_t event_len, event_id_len; /* 0: the publisher named none */
 	size_t body_len;

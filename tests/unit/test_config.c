@@ -174,7 +174,7 @@ test_nothing_at_all_means_the_defaults(void **state UNUSED)
 	assert_null(sub->message_template);
 	assert_false(sub->say_channel);
 	assert_int_equal(sub->batch, BATCH_OFF);
-	assert_false(sub->gap_event);
+	assert_true(sub->gap_event);
 	assert_int_equal(sub->on_slow, ON_SLOW_GAP);
 	assert_int_equal(sub->ping_interval_ms, 25000);
 	assert_int_equal(sub->ping_timeout_ms, 20000);
@@ -808,7 +808,7 @@ test_streams_have_their_texts_and_times(void **state UNUSED)
 						"  message_template: '{\"id\":~id~}'\n"
 						"  on_slow: close\n"
 						"  batch: json\n"
-						"  gap_event: on\n"
+						"  gap_event: off\n"
 						"  say_channel: on\n"
 						"  deflate: on\n"
 						"  allow_publish: on\n"
@@ -831,7 +831,7 @@ test_streams_have_their_texts_and_times(void **state UNUSED)
 	assert_string_equal(template_source(sub->message_template), "{\"id\":~id~}");
 	assert_int_equal(sub->on_slow, ON_SLOW_CLOSE);
 	assert_int_equal(sub->batch, BATCH_JSON);
-	assert_true(sub->gap_event);
+	assert_false(sub->gap_event);
 	assert_true(sub->say_channel);
 	assert_true(sub->deflate);
 	assert_true(sub->allow_publish);
@@ -926,7 +926,7 @@ test_key_that_says_nothing_here_is_refused_unless_it_has_its_default(void **stat
 	    {"multipart", "ping_message", "hello", "eventsource, websocket, stream"},
 	    {"eventsource", "ping_timeout", "1", "websocket"},
 	    {"longpoll", "on_slow", "close", "eventsource, websocket, stream, multipart"},
-	    {"multipart", "gap_event", "true", "eventsource, websocket, stream"},
+	    {"multipart", "gap_event", "false", "eventsource"},
 	    {"websocket", "event", "x", "eventsource"},
 	    {"websocket", "retry", "1", "eventsource"},
 	    {"websocket", "padding", "[{user_agent: x}]", "eventsource"},

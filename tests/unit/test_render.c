@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "relay/bytes.h"
 #include "relay/location.h"
+#include "relay/transport.h"
 #include "relay/worker.h"
 #include "store/message.h"
 
@@ -78,13 +79,13 @@ tear_down(void **state UNUSED)
 
 /* The whole rendering; borrowed until the next call. */
 static const char *
-rendered(const struct message *m, struct render_variant variant, size_t *len)
+rendered(struct message *m, struct render_variant variant, size_t *len)
 {
 	static char text[8192];
 	struct bytes *b;
 
 	variant.second = NOW;
-	b = render_poll(&worker, m, &variant);
+	b = longpoll_transport.render(&worker, &m, 1, &variant);
 	assert_non_null(b);
 	assert_int_equal(b->refs, 1);
 	assert_true(b->len < sizeof(text));
@@ -109,8 +110,9 @@ static void
 test_a_poll_is_answered_with_the_message_and_its_position(void **state UNUSED)
 {
 	size_t len;
-	const char *text =
-	    rendered(msg, (struct render_variant){.loc = &any, .cors_block = 1}, &len);
+	const char *text = rendered(msg,
+	    (struct render_variant){.transport = &longpoll_transport, .loc = &any, .cors_block = 1},
+	    &len);
 	char expected[2048];
 
 	snprintf(expected, sizeof(expected),
@@ -129,7 +131,8 @@ static void
 test_the_content_type_is_the_publishers_unless_the_location_has_one(void **state UNUSED)
 {
 	struct message *none = new_message(NULL, "x", 1), *empty = new_message("", "x", 1);
-	struct render_variant variant = {.loc = &any, .cors_block = 1};
+	struct render_variant variant = {
+	    .transport = &longpoll_transport, .loc = &any, .cors_block = 1};
 	char type[] = "text/event-stream";
 	size_t len;
 
@@ -148,7 +151,10 @@ test_the_content_type_is_the_publishers_unless_the_location_has_one(void **state
 static void
 test_variants_differ_in_exactly_their_lines(void **state UNUSED)
 {
-	struct render_variant plain = {.loc = &any, .cors_block = 1}, v;
+	struct render_variant plain = {.transport = &longpoll_transport,
+				  .loc = &any,
+				  .cors_block = 1},
+			      v;
 	const char *text;
 	size_t plain_len, len;
 
@@ -179,10 +185,16 @@ test_each_origin_gets_its_own_lines_and_vary_names_it(void **state UNUSED)
 	const char *text;
 	size_t len;
 
-	text = rendered(msg, (struct render_variant){.loc = &either, .cors_block = 2}, &len);
+	text = rendered(msg,
+	    (struct render_variant){
+		.transport = &longpoll_transport, .loc = &either, .cors_block = 2},
+	    &len);
 	assert_non_null(strstr(text, "\r\nAccess-Control-Allow-Origin: http://b\r\n"));
 	assert_non_null(strstr(text, "\r\nVary: If-Modified-Since, If-None-Match, Origin\r\n"));
-	text = rendered(msg, (struct render_variant){.loc = &either, .cors_block = 0}, &len);
+	text = rendered(msg,
+	    (struct render_variant){
+		.transport = &longpoll_transport, .loc = &either, .cors_block = 0},
+	    &len);
 	assert_null(strstr(text, "Access-Control"));
 	assert_non_null(strstr(text, "\r\nVary: If-Modified-Since, If-None-Match, Origin\r\n"));
 }
@@ -198,12 +210,16 @@ test_messages_of_any_size_with_the_longest_numbers_are_rendered(void **state UNU
 	for (size_t size = 0; size <= sizeof(body); size = size * 3 + 1) {
 		struct message *large = message_new(&(struct message_parts){
 		    .content_type = {type, sizeof(type)}, .body = {body, size}});
-		struct render_variant variant = {
-		    .loc = &either, .cors_block = 1, .gap = true, .http10 = true, .second = NOW};
+		struct render_variant variant = {.transport = &longpoll_transport,
+		    .loc = &either,
+		    .cors_block = 1,
+		    .gap = true,
+		    .http10 = true,
+		    .second = NOW};
 		struct bytes *b;
 
 		large->id = (struct msgid){INT64_C(253402300799), INT64_MAX};
-		b = render_poll(&worker, large, &variant);
+		b = longpoll_transport.render(&worker, &large, 1, &variant);
 		assert_non_null(b);
 		assert_memory_equal(b->data + b->len - size - 4, "\r\n\r\n", 4);
 		assert_memory_equal(b->data + b->len - size, body, size);
@@ -216,7 +232,11 @@ static void
 test_equal_variants_share_one_rendering(void **state UNUSED)
 {
 	struct render_cache cache = {.msg = NULL};
-	struct render_variant v = {.loc = &any, .cors_block = 1, .second = NOW}, w = v;
+	struct render_variant v = {.transport = &longpoll_transport,
+				  .loc = &any,
+				  .cors_block = 1,
+				  .second = NOW},
+			      w = v;
 	struct bytes *first = render_cached(&cache, &worker, msg, &v);
 
 	assert_non_null(first);
@@ -250,7 +270,8 @@ test_another_message_is_never_answered_out_of_the_cache(void **state UNUSED)
 {
 	struct message *other = new_message(NULL, "other", 5);
 	struct render_cache cache = {.msg = NULL};
-	struct render_variant v = {.loc = &any, .cors_block = 1, .second = NOW};
+	struct render_variant v = {
+	    .transport = &longpoll_transport, .loc = &any, .cors_block = 1, .second = NOW};
 	struct bytes *b;
 
 	other->id = (struct msgid){NOW, 6};
@@ -270,7 +291,8 @@ test_more_variants_than_the_cache_has_room_for_are_right_and_those_in_use_live(v
 	struct bytes *kept[3 * RENDER_CACHE_SIZE];
 
 	for (unsigned i = 0; i < ARRAY_LEN(kept); i++) {
-		struct render_variant v = {.loc = i % 2 ? &any : &either,
+		struct render_variant v = {.transport = &longpoll_transport,
+		    .loc = i % 2 ? &any : &either,
 		    .cors_block = 1,
 		    .gap = i / 2 % 2,
 		    .close = i / 4 % 2,
