@@ -42,6 +42,7 @@ struct slot {
 	struct message *msg;
 	struct store_channel *channel;
 	uint64_t born_ms;
+	struct msgid foregone; /* the channel's then: of the last before it not stored */
 };
 
 struct holder {
@@ -480,7 +481,10 @@ keep(
 {
 	if (ch->count == ch->cap && !resize_ring(ch, ch->cap == 0 ? RING_MIN : ch->cap * 2))
 		return false;
-	*slot = (struct slot){.msg = message_ref(msg), .channel = ch, .born_ms = clock_ms()};
+	*slot = (struct slot){.msg = message_ref(msg),
+	    .channel = ch,
+	    .born_ms = clock_ms(),
+	    .foregone = ch->foregone};
 	ch->ring[(ch->first + ch->count) & (ch->cap - 1)] = slot;
 	ch->count++;
 	list_append(&m->by_age, &slot->order);
@@ -690,10 +694,17 @@ begin_at(struct reading *readings, unsigned n, const struct store_start *start)
 		skip(readings, n, steps, at_oldest ? 1 : -1);
 }
 
+/* The last message that was not stored, of those before this place in the ring. */
+static struct msgid
+foregone_before(const struct store_channel *ch, uint32_t at)
+{
+	return at < ch->count ? slot_at(ch, at)->foregone : ch->foregone;
+}
+
 /*
- * Says what was lost between the position and the first message, and returns the lowest
- * id that was lost after it: who reads on past that has a gap again. Of each channel only
- * the highest lost id is known, so of several losses one may be said with a later one.
+ * Says whether something was lost between the position and the first message. Returns the
+ * lowest id at which something is known to be lost after it: who reads on past that has a
+ * gap again.
  */
 static struct msgid
 find_gap(const struct memory *m, const struct reading *readings, unsigned n,
@@ -706,20 +717,24 @@ find_gap(const struct memory *m, const struct reading *readings, unsigned n,
 		return limit;
 	for (unsigned i = 0; i < n; i++) {
 		const struct store_channel *ch = readings[i].ch;
-		/* One that is absent may have been there; one who is held knows. */
-		const struct msgid lost[] = {ch == NULL ? m->forgotten : ch->dropped,
-		    ch == NULL ? m->forgotten : ch->foregone};
+		struct msgid lost;
 
+		/* One that is absent may have been there; one who is held knows. */
 		if (ch == NULL && query->held)
 			continue;
-		for (int k = 0; k < (query->held ? 2 : 1); k++) {
-			if (msgid_cmp(query->after, lost[k]) >= 0)
-				continue;
-			if (result->msg == NULL || msgid_cmp(lost[k], result->msg->id) < 0)
-				result->gap = true;
-			else if (msgid_cmp(lost[k], limit) < 0)
-				limit = lost[k];
+		lost = ch == NULL ? m->forgotten : ch->dropped;
+		if (query->held) {
+			const struct msgid foregone = foregone_before(ch, readings[i].at);
+
+			if (msgid_cmp(foregone, lost) > 0)
+				lost = foregone;
 		}
+		if (msgid_cmp(query->after, lost) >= 0)
+			continue;
+		if (result->msg == NULL || msgid_cmp(lost, result->msg->id) < 0)
+			result->gap = true;
+		else if (msgid_cmp(lost, limit) < 0)
+			limit = lost;
 	}
 	return limit;
 }
@@ -740,7 +755,6 @@ take_more(struct reading *readings, unsigned n, const struct store_query *query,
     struct store_result *result)
 {
 	size_t bytes = result->msg->body_len;
-	uint64_t number = result->msg->number;
 	struct merge merge;
 
 	for (merge_begin(&merge, readings, n, 1); merge.n > 0; merge_step(&merge)) {
@@ -749,16 +763,19 @@ take_more(struct reading *readings, unsigned n, const struct store_query *query,
 
 		assert(r != NULL);
 		msg = slot_at(r->ch, r->at)->msg;
-		if (msg == result->msg)
-			continue;
-		if (result->n_more == query->more_max || msgid_cmp(msg->id, limit) > 0 ||
-		    (n == 1 && query->held && msg->number != number + 1))
-			break;
-		if (bytes > query->more_bytes || msg->body_len > query->more_bytes - bytes)
-			break;
-		bytes += msg->body_len;
-		number = msg->number;
-		query->more[result->n_more++] = message_ref(msg);
+		if (msg != result->msg) {
+			if (result->n_more == query->more_max || msgid_cmp(msg->id, limit) > 0 ||
+			    bytes > query->more_bytes || msg->body_len > query->more_bytes - bytes)
+				break;
+			bytes += msg->body_len;
+			query->more[result->n_more++] = message_ref(msg);
+		}
+		if (query->held) {
+			const struct msgid lost = foregone_before(r->ch, r->at + 1);
+
+			if (msgid_cmp(lost, msg->id) > 0 && msgid_cmp(lost, limit) < 0)
+				limit = lost;
+		}
 	}
 }
 
@@ -1173,7 +1190,8 @@ list_slice(const struct memory *m, const struct store_selection *selection, stru
 				listed[n++] =
 				    listed_of(CONTAINER_OF(e, struct store_channel, entry));
 			} else if (n_before > 0) {
-				/* Those of one hash go into one slice. */
+				/* Those of one hash go into one slice, for a walk cannot stop
+				 * between them. */
 				while (n > n_before)
 					channel_id_unref(listed[--n].id);
 				return n;

@@ -4,7 +4,8 @@
  * The input is a program of adding and removing, one by one and in runs long enough to
  * make the table grow and shrink, of keys whose hashes collide as the input says.
  * Promises: what was added and not removed is found, nothing else is; a walk meets each
- * once; the count is right; and a table that has been emptied has given its slots back.
+ * once, and one in pieces, between which the table changes, each that stays; the count is
+ * right; and a table that has been emptied has given its slots back.
  */
 #include "fuzz.h"
 
@@ -22,6 +23,8 @@ struct element {
 	unsigned char key[8]; /* exactly key_len of them count */
 	struct table_entry entry;
 	bool in_table, met;
+	/* In the walk that goes on in pieces. */
+	bool stays, walked;
 };
 
 static struct element elements[KEYS];
@@ -81,6 +84,7 @@ change(struct table *t, struct element *e, bool add, size_t *count)
 	else
 		table_remove(t, &e->entry);
 	e->in_table = add;
+	e->stays = false;
 	*count += add ? 1 : (size_t)-1;
 	PROMISE(t->count == *count, "count %zu, not %zu", t->count, *count);
 }
@@ -105,10 +109,38 @@ check_all(const struct table *t, size_t count)
 	}
 }
 
+static void
+walk_on(const struct table *t, struct table_walk *walk, size_t steps)
+{
+	while (steps > 0 && !walk->ended) {
+		struct table_entry *entry = table_walk_next(t, walk, &steps);
+
+		if (entry == NULL)
+			break;
+		table_walk_past(walk, entry);
+		for (; entry != NULL; entry = table_same(entry)) {
+			struct element *e = element_of(entry);
+
+			PROMISE(e->in_table && !e->walked, "a walk in pieces met one %s",
+			    e->walked ? "twice" : "removed");
+			e->walked = true;
+		}
+	}
+	if (!walk->ended)
+		return;
+	for (unsigned i = 0; i < KEYS; i++) {
+		PROMISE(!elements[i].stays || elements[i].walked, "a walk in pieces left one out");
+		elements[i].stays = elements[i].in_table;
+		elements[i].walked = false;
+	}
+	*walk = (struct table_walk){.ended = false};
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct tape tape = {data, data + size};
+	struct table_walk walk = {.ended = false};
 	struct table t;
 	size_t count = 0, slots;
 	unsigned steps = 0, keys, walks = 0;
@@ -134,6 +166,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_copy(&t, &elements[first]);
 		PROMISE((t.mask & (t.mask + 1)) == 0, "%zu slots", t.mask + 1);
 		PROMISE(count <= t.mask + 1, "%zu in %zu slots", count, t.mask + 1);
+		if (op & 4)
+			walk_on(&t, &walk, (size_t)1 << (op >> 5));
 		if (op & 4 && op & 8 && walks++ < WALKS_MAX)
 			check_all(&t, count);
 	}

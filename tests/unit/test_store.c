@@ -2073,6 +2073,23 @@ test_a_stream_is_held_also_while_there_are_messages_and_counted_once(void **stat
 }
 
 static void
+test_a_stream_that_comes_back_to_its_position_is_held_too(void **state UNUSED)
+{
+	struct store_watch watch = watch_of(0);
+	struct msgid position = post("a", "1");
+	struct store_query query = {
+	    .has_after = true, .after = position, .stream = true, .watches = ONE(&watch)};
+
+	post("a", "2");
+	assert_message(next("a", &query), "2");
+	assert_int_equal(watch.held, 1);
+	post("a", "3");
+	assert_int_equal(notes_of(0), 1);
+	stop_waiting(&watch);
+	store_unwatch(t.store, &watch);
+}
+
+static void
 test_a_stream_that_reads_on_is_no_new_request(void **state UNUSED)
 {
 	struct stream st;
@@ -2244,6 +2261,51 @@ test_a_stream_that_does_not_count_is_told_a_gap_once_as_it_passes_it(void **stat
 	store_unwatch(t.store, &b);
 }
 
+/* Though a later one was lost since, which is the one that the channel remembers. */
+static void
+test_a_stream_of_several_channels_is_told_before_the_message_that_follows(void **state UNUSED)
+{
+	struct store_watch a = watch_of(0), b = watch_of(0);
+	struct store_watch *watches[] = {&a, &b};
+	struct message *more[8] = {NULL};
+	struct store_query query = {.has_after = true,
+	    .held = true,
+	    .watches = watches,
+	    .more = more,
+	    .more_max = 8,
+	    .more_bytes = 100};
+	struct store_result result;
+
+	result = next_of(NAMES("a", "b"),
+	    &(struct store_query){.create = true, .stream = true, .watches = watches});
+	query.after = query.joined = result.newest;
+	post("a", "1");
+	post_foregone("a", "lost");
+	post("b", "2");
+	post("a", "3");
+	post_foregone("a", "lost");
+	post("b", "4");
+	post("a", "5");
+	for (int i = 0; i < 3; i++) {
+		/* What b has behind the loss is not read before it is said. */
+		static const char *const bodies[] = {"1", "2", "4"};
+		static const unsigned n_more[] = {0, 1, 1};
+
+		result = next_of(NAMES("a", "b"), &query);
+		assert_int_equal(result.gap, i > 0);
+		assert_int_equal(result.n_more, n_more[i]);
+		assert_memory_equal(message_body(result.msg), bodies[i], 1);
+		query.after = result.n_more > 0 ? more[result.n_more - 1]->id : result.msg->id;
+		while (result.n_more > 0)
+			message_unref(more[--result.n_more]);
+		message_unref(result.msg);
+	}
+	stop_waiting(&a);
+	stop_waiting(&b);
+	store_unwatch(t.store, &a);
+	store_unwatch(t.store, &b);
+}
+
 static void
 test_of_several_channels_a_gap_is_said_when_it_is_passed(void **state UNUSED)
 {
@@ -2300,7 +2362,7 @@ release_more(struct store_result *result, struct message **more)
 static void
 test_more_is_bounded_by_count_and_bytes_but_the_first_always_comes(void **state UNUSED)
 {
-	struct message *more[10];
+	struct message *more[10] = {NULL};
 	struct store_query query = {.more = more, .more_max = 3, .more_bytes = 1000};
 	struct store_result result;
 
@@ -2333,7 +2395,7 @@ test_more_is_bounded_by_count_and_bytes_but_the_first_always_comes(void **state 
 static void
 test_more_ends_before_a_gap(void **state UNUSED)
 {
-	struct message *more[10];
+	struct message *more[10] = {NULL};
 	struct store_query query = {
 	    .has_after = true, .more = more, .more_max = 10, .more_bytes = 1000};
 	struct store_result result;
@@ -2394,7 +2456,13 @@ test_a_channel_that_is_full_takes_no_one_and_nobody_is_held_anywhere(void **stat
 {
 	struct store_watch a = watch_of(0), b = watch_of(1), first = watch_of(2);
 	struct store_watch *watches[] = {&a, &b};
-	struct store_query query = {.create = true, .watches = watches, .max_subscribers = 2};
+	struct message *more[4] = {NULL};
+	struct store_query query = {.create = true,
+	    .watches = watches,
+	    .max_subscribers = 2,
+	    .more = more,
+	    .more_max = 4,
+	    .more_bytes = 100};
 	struct store_result result;
 
 	wait_in("b", &first);
@@ -2406,10 +2474,14 @@ test_a_channel_that_is_full_takes_no_one_and_nobody_is_held_anywhere(void **stat
 	assert_false(exists("a"));
 	/* A stream is not given what is there either. */
 	post("b", "x");
+	post("b", "y");
 	query.stream = true;
-	assert_int_equal(next_of(NAMES("a", "b"), &query).status, STORE_FULL);
+	result = next_of(NAMES("a", "b"), &query);
+	assert_int_equal(result.status, STORE_FULL);
+	assert_int_equal(result.n_more, 0);
 	/* Who is answered at once is not held. */
 	query.stream = false;
+	query.more_max = 0;
 	assert_message(next_of(NAMES("a", "b"), &query), "x");
 	stop_waiting(&first);
 	query.start.from = STORE_FROM_NEWEST;
@@ -2659,9 +2731,36 @@ test_channels_are_listed_by_their_beginning(void **state UNUSED)
 	assert_int_equal(n, 3);
 }
 
-/*
- * The table grows and shrinks between the answers. Those named s… stay.
- */
+/* Two 64-bit hashes are hardly ever the same; and then the channels are listed both. */
+static void
+test_channels_of_one_hash_are_listed_each(void **state UNUSED)
+{
+	static const char *const names[] = {"a", "b", "c", "d", "e"};
+	const struct store_selection all = {.prefix_len = 0};
+	struct store_result result;
+	unsigned seen[ARRAY_LEN(names)] = {0};
+	struct store_cursor cursor = {.done = false};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct channel_key k = key(names[i]);
+
+		k.hash = i < 3 ? 42 : i;
+		assert_int_equal(store_create(t.store, &k, &result, never, NULL, NULL), STORE_DONE);
+	}
+	while (!cursor.done) {
+		struct store_listed listed[3];
+		unsigned n = list(&all, &cursor, listed, ARRAY_LEN(listed));
+
+		for (unsigned i = 0; i < n; i++) {
+			seen[listed[i].id->key.bytes[0] - 'a']++;
+			channel_id_unref(listed[i].id);
+		}
+	}
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		assert_int_equal(seen[i], 1);
+}
+
+/* The table grows and shrinks between the answers. Those named s… stay. */
 static void
 test_a_channel_that_stays_is_listed_once_whatever_comes_and_goes(void **state UNUSED)
 {
@@ -3321,6 +3420,7 @@ main(void)
 	    TEST(test_a_start_over_several_channels_goes_no_further_than_it_may),
 	    TEST(test_one_who_begins_at_the_newest_waits_for_what_comes),
 	    TEST(test_a_stream_is_held_also_while_there_are_messages_and_counted_once),
+	    TEST(test_a_stream_that_comes_back_to_its_position_is_held_too),
 	    TEST(test_a_stream_that_reads_on_is_no_new_request),
 	    TEST(test_what_was_deleted_is_over_for_a_stream_though_there_is_a_new_one),
 	    TEST(test_of_several_channels_the_deleted_one_is_passed_over),
@@ -3328,6 +3428,7 @@ main(void)
 	    TEST(test_a_stream_that_fell_behind_is_told_how_many_it_lost),
 	    TEST(test_a_stream_has_lost_what_was_not_stored_while_it_was_busy),
 	    TEST(test_a_stream_that_does_not_count_is_told_a_gap_once_as_it_passes_it),
+	    TEST(test_a_stream_of_several_channels_is_told_before_the_message_that_follows),
 	    TEST(test_of_several_channels_a_gap_is_said_when_it_is_passed),
 	    TEST(test_an_absent_channel_may_have_had_what_the_store_has_forgotten),
 	    TEST(test_more_is_bounded_by_count_and_bytes_but_the_first_always_comes),
@@ -3340,6 +3441,7 @@ main(void)
 	    TEST(test_more_workers_than_totals_are_counted_all),
 	    TEST(test_channels_are_listed_by_their_ids_with_what_they_have),
 	    TEST(test_channels_are_listed_by_their_beginning),
+	    TEST(test_channels_of_one_hash_are_listed_each),
 	    TEST(test_a_channel_that_stays_is_listed_once_whatever_comes_and_goes),
 	    TEST(test_one_answer_of_a_list_looks_at_a_slice_of_a_large_store),
 	    TEST(test_every_mailbox_gets_the_messages_of_several_threads_in_the_order_of_their_ids),
