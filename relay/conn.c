@@ -124,9 +124,11 @@ on_event(UNUSED evutil_socket_t fd, short what, void *arg)
 		break;
 	case CONN_WAITING:
 	case CONN_ANSWERING:
-		if ((what & (EV_READ | EV_CLOSED)) && subscriber_reads(conn)) {
+		if ((what & (EV_READ | EV_CLOSED)) && subscriber_converses(conn)) {
 			/* What came before a FIN is read first; then recv() tells of that. */
-			conn_resume(conn);
+			conn->unread = true;
+			if (subscriber_reads(conn))
+				conn_resume(conn);
 			break;
 		}
 		if ((what & EV_CLOSED) && conn->is_subscriber) {

@@ -859,12 +859,16 @@ subscriber_drain(struct conn *conn)
 }
 
 bool
+subscriber_converses(const struct conn *conn)
+{
+	return conn->is_subscriber && conn->subscriber->transport == &websocket_transport;
+}
+
+bool
 subscriber_reads(const struct conn *conn)
 {
-	const struct subscriber *sub = conn->subscriber;
-
-	return conn->is_subscriber && sub->transport == &websocket_transport &&
-	       conn->state == CONN_WAITING && !websocket_is_publishing(sub);
+	return conn->state == CONN_WAITING && subscriber_converses(conn) &&
+	       !websocket_is_publishing(conn->subscriber);
 }
 
 size_t

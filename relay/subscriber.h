@@ -94,7 +94,8 @@ void subscriber_drain(struct conn *conn);
 void subscriber_sent(struct conn *conn);
 /* Bytes came from the client of a stream: how many are dealt with. */
 size_t subscriber_input(struct conn *conn, char *data, size_t len);
-/* Whether there is anyone to read what the client sends. */
+/* Whether what its client sends is read at all; and now. */
+bool subscriber_converses(const struct conn *conn);
 bool subscriber_reads(const struct conn *conn);
 /* The connection closes: it waits no more. conn_close()'s alone. */
 void subscriber_end(struct conn *conn);
