@@ -248,3 +248,33 @@ def test_a_separator_that_is_encoded_is_part_of_an_id(start_relay: StartRelay) -
     relay = start_relay(by_argument())
     relay.request("POST", "/pub?id=a,b", body=b"m")
     assert relay.request("GET", "/few/a%2Cb").body == b"m"
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ({"url": "/some/(\\w+)/(\\w+)(?:/(\\w+))?"}, "/some/a/b"),
+        ({"prefix": "/some/", "split": ","}, "/some/b,a,b"),
+        ({"url": "/some/(.+)", "split": "/"}, "/some//a/b/"),
+        ({"prefix": "/some", "channel_argument": "c"}, "/some?c=b&_=1&c=a&c="),
+        ({"prefix": "/some", "channel_argument": "c", "split": ","}, "/some?c=b,a"),
+    ],
+    ids=["groups", "split", "path", "parameters", "parameter that is split"],
+)
+def test_a_request_that_names_several_channels_gets_the_messages_of_each(
+    start_relay: StartRelay, location: Config, target: str
+) -> None:
+    relay = start_relay(config(more=[{**SUBSCRIBER, **location}]))
+    for channel, body in (("b", b"1"), ("a", b"2"), ("other", b"3"), ("b", b"4")):
+        relay.post(channel, body)
+    headers: dict[str, str] = {}
+    bodies = []
+    for _ in range(3):
+        answer = relay.request("GET", target, headers)
+        assert answer.status == 200
+        bodies.append((answer.header("X-Push-Channel"), answer.body))
+        headers = {
+            "If-Modified-Since": answer.header("Last-Modified") or "",
+            "If-None-Match": answer.header("Etag") or "",
+        }
+    assert bodies == [("b", b"1"), ("a", b"2"), ("b", b"4")]
