@@ -49,7 +49,7 @@ read_start(const struct request *req, struct msgid *id, struct store_start *star
 		if (!parse_number(time, INT64_C(253402300799), &id->second) ||
 		    (tag.len > 0 && !parse_number(tag, INT64_MAX, &id->tag)))
 			return ASKED_MALFORMED;
-		return ASKED_POSITION;
+		return tag.len > 0 ? ASKED_POSITION : ASKED_TIME;
 	}
 	if (backtrack.len == 0)
 		return ASKED_NOTHING;
@@ -87,9 +87,9 @@ asked_of(const struct request *req, struct msgid *id, struct store_start *start)
 		*id = event_id;
 	else if (query.len > 0)
 		*id = query_id;
-	else if (asked == ASKED_POSITION)
+	else {
 		*id = start_id;
-	else
 		return asked;
+	}
 	return ASKED_POSITION;
 }

@@ -11,6 +11,7 @@ struct request;
 enum asked {
 	ASKED_NOTHING,
 	ASKED_POSITION,
+	ASKED_TIME,  /* a position that is no message's: ?time= */
 	ASKED_START, /* such as ?backtrack=3 */
 	ASKED_MALFORMED,
 };
@@ -18,7 +19,8 @@ enum asked {
 /*
  * If-Modified-Since goes before Last-Event-ID, a header before the query, a position
  * before a start; empty is absent. A malformed one is never passed over in silence
- * (PROTOCOL, section 2). *id is set where a position is asked for, *start where a start is.
+ * (PROTOCOL, section 2). *id is set where a position or a time is asked for, *start where a start
+ * is.
  */
 enum asked asked_of(const struct request *req, struct msgid *id, struct store_start *start);
 

@@ -109,11 +109,14 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 	if (answer == LOCATION_NO_ID)
 		return (struct verdict){
 		    400, "the query names no channel (see `channel_argument`)", NULL};
-	if (answer == LOCATION_TOO_MANY)
+	if (answer == LOCATION_TOO_MANY) {
+		route->too_many =
+		    route->loc->type == LOCATION_SUBSCRIBER && request_method(req) == METHOD_GET;
 		return (struct verdict){403,
 		    route->loc->type == LOCATION_PUBLISHER ? "more than one channel id"
 							   : "more than max_channels ids",
 		    NULL};
+	}
 	if (answer == LOCATION_BAD_ENCODING)
 		return (struct verdict){400, "the channel id is badly percent-encoded", NULL};
 	if (answer == LOCATION_ID_TOO_LONG)
@@ -228,7 +231,10 @@ route_complete(struct conn *conn, struct request *req)
 	routed->req = NULL;
 	if (conn->worker->draining)
 		conn->close_after = true;
-	if (routed->verdict.status != 0)
+	if (route->too_many)
+		subscriber_refuse_request(
+		    conn, req, route, routed->verdict.status, routed->verdict.why);
+	else if (routed->verdict.status != 0)
 		answer_verdict(conn, route, &routed->verdict);
 	else if (route->loc->type == LOCATION_PUBLISHER)
 		publisher_request(conn, req, route);

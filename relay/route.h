@@ -25,6 +25,7 @@ struct route {
 	const struct channel_key *keys; /* the worker's; they point into its id_buf */
 	unsigned n_keys;                /* one for a publisher, at most */
 	unsigned cors_block;
+	bool too_many;       /* ids in a subscriber's request: its transport tells that */
 	bool foreign_origin; /* an Origin that `allow_origin` does not name */
 };
 

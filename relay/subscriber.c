@@ -158,12 +158,14 @@ variant_of(const struct subscriber *sub, struct render_variant *variant)
 	    .say_channel = sub->loc->say_channel,
 	};
 	variant->gap = sub->gap;
+	/* Headers are passed over by who does not know them; fields of streams are not. */
+	if (!sub->transport->stream || sub->transport == &multipart_transport)
+		variant->say_channel |= sub->n_subs > 1;
 	if (sub->transport->stream) {
 		variant->deflate_bits = sub->deflate_bits;
 		variant->meta = sub->meta;
 		return;
 	}
-	variant->say_channel |= sub->n_subs > 1;
 	variant->cors_block = sub->cors_block;
 	variant->close = sub->conn->close_after;
 	variant->second = clock_wall_s();
@@ -538,8 +540,8 @@ begin_stream(struct subscriber *sub, const struct store_result *result, struct m
     unsigned n, const struct request *req)
 {
 	struct conn *conn = sub->conn;
-	struct text t = own_text(conn->worker);
 	const uint32_t timeout_ms = sub->loc->timeout_ms[sub->transport->kind];
+	struct text t;
 
 	/* Where it would read on from, if the socket had no room for its head. */
 	sub->position = sub->has_asked ? sub->asked
@@ -547,9 +549,10 @@ begin_stream(struct subscriber *sub, const struct store_result *result, struct m
 				       : result->newest;
 	sub->ends_ms = timeout_ms == 0 ? 0 : clock_ms() + jittered(timeout_ms);
 	sub->begun = true;
+	tell_django(sub, req);
+	t = own_text(conn->worker);
 	sub->transport->begin(sub, req, &t);
 	assert(text_ok(&t));
-	tell_django(sub, req);
 	if (conn_write_own(conn, t.start, text_len(&t)) < 0)
 		return;
 	if (conn->worker->draining)
@@ -588,6 +591,9 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 		refuse(sub, req, 503, "the store has failed; the log says why");
 		return;
 	}
+	/* Who only named a time has missed nothing. */
+	if (sub->from_time)
+		result->gap = false;
 	sub->gap = result->gap;
 	switch (result->status) {
 	case STORE_OK:
@@ -679,49 +685,75 @@ use_channels(struct subscriber *sub, const struct route *route)
 	return 0;
 }
 
-void
-subscriber_request(struct conn *conn, struct request *req, const struct route *route)
+/*
+ * A subscriber with the transport that the request asks for. NULL: there is none, for the
+ * request was answered, or the connection closed.
+ */
+static struct subscriber *
+new_subscriber(struct conn *conn, struct request *req, const struct route *route)
 {
 	struct worker *w = conn->worker;
-	const struct location *loc = route->loc;
 	struct subscriber *sub = slab_get(&w->subscriber_slab);
-	struct store_start start = loc->first_message;
-	struct store_result result;
 	enum transport_kind kind;
-	struct question q;
-	enum store_answer answer;
-	enum asked asked;
 	const char *why = NULL;
-	unsigned status, n;
+	unsigned status;
 
 	if (sub == NULL) {
 		conn_close(conn, "out of memory");
-		return;
+		return NULL;
 	}
 	sub->conn = conn;
-	sub->loc = loc;
+	sub->loc = route->loc;
 	sub->subs = &sub->one;
 	sub->cors_block = (uint16_t)route->cors_block;
 	sub->ticket = ++w->next_ticket;
 	conn->is_subscriber = true;
 	conn->subscriber = sub;
 
-	status = transport_choose(loc, req, &kind, &why);
+	status = transport_choose(route->loc, req, &kind, &why);
 	sub->transport = transport_of(status == 0 ? kind : TRANSPORT_LONGPOLL);
 	if (status == 0 && sub->transport->accept != NULL)
 		status = sub->transport->accept(sub, req, route, &why);
-	if (status != 0) {
-		answer_refusal(sub, status, why);
+	if (status == 0)
+		return sub;
+	answer_refusal(sub, status, why);
+	return NULL;
+}
+
+void
+subscriber_refuse_request(struct conn *conn, struct request *req, const struct route *route,
+    unsigned status, const char *why)
+{
+	struct subscriber *sub = new_subscriber(conn, req, route);
+
+	if (sub != NULL)
+		refuse(sub, req, status, why);
+}
+
+void
+subscriber_request(struct conn *conn, struct request *req, const struct route *route)
+{
+	struct worker *w = conn->worker;
+	const struct location *loc = route->loc;
+	struct subscriber *sub = new_subscriber(conn, req, route);
+	struct store_start start = loc->first_message;
+	struct store_result result;
+	struct question q;
+	enum store_answer answer;
+	enum asked asked;
+	unsigned n;
+
+	if (sub == NULL)
 		return;
-	}
 	asked = asked_of(req, &sub->asked, &start);
 	if (asked == ASKED_MALFORMED) {
-		refuse(sub, req, 400,
+		answer_refusal(sub, 400,
 		    "the position is malformed: If-Modified-Since is an HTTP date, If-None-Match "
 		    "one Etag, Last-Event-ID SECOND:TAG, ?time= and ?backtrack= are numbers");
 		return;
 	}
-	sub->has_asked = asked == ASKED_POSITION;
+	sub->has_asked = asked == ASKED_POSITION || asked == ASKED_TIME;
+	sub->from_time = asked == ASKED_TIME;
 	if (use_channels(sub, route) < 0) {
 		refuse(sub, req, 503, "out of memory");
 		return;

@@ -64,6 +64,7 @@ struct subscriber {
 	uint8_t deflate_bits; /* WebSocket: of permessage-deflate's window; 0: without */
 	uint8_t meta;         /* WebSocket: enum ws_meta */
 	bool has_asked : 1;   /* a position */
+	bool from_time : 1;   /* which is a time only */
 	bool may_wait : 1;    /* the store counts it as held, if nothing is newer */
 	bool begun : 1;       /* a stream's head is out */
 	bool has_number : 1;
@@ -73,6 +74,9 @@ struct subscriber {
 
 /* A GET on a subscriber location. */
 void subscriber_request(struct conn *conn, struct request *req, const struct route *route);
+/* One that is over a limit of its location, told so as its transport tells refusals. */
+void subscriber_refuse_request(struct conn *conn, struct request *req, const struct route *route,
+    unsigned status, const char *why);
 
 /*
  * A note of one of its channels: a message, or the channel's deletion. True if the

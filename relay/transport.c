@@ -52,23 +52,48 @@ trimmed(struct slice s)
 	return s;
 }
 
-/* Cuts the first element off a list; false at its end. Parameters are left out. */
+/* "q=0", "q=0.000": not wanted (RFC 9110, 12.4.2). */
 static bool
-next_element(struct slice *list, struct slice *element)
+is_unwanted(struct slice parameter)
 {
-	const char *comma, *semicolon;
-
-	if (list->len == 0)
+	if (parameter.len < 3 || (parameter.p[0] | 0x20) != 'q' || parameter.p[1] != '=')
 		return false;
-	comma = memchr(list->p, ',', list->len);
-	*element = (struct slice){list->p, comma == NULL ? list->len : (size_t)(comma - list->p)};
-	list->p += comma == NULL ? list->len : element->len + 1;
-	list->len -= comma == NULL ? list->len : element->len + 1;
-	semicolon = memchr(element->p, ';', element->len);
-	if (semicolon != NULL)
-		element->len = (size_t)(semicolon - element->p);
-	*element = trimmed(*element);
+	for (size_t i = 2; i < parameter.len; i++)
+		if (parameter.p[i] != '0' && parameter.p[i] != '.')
+			return false;
 	return true;
+}
+
+/* Cuts s at the first c; *rest is what is behind it, NULL if there is none. */
+static struct slice
+cut(struct slice s, char c, struct slice *rest)
+{
+	const char *at = s.p == NULL ? NULL : memchr(s.p, c, s.len);
+
+	if (at == NULL) {
+		*rest = (struct slice){NULL, 0};
+		return s;
+	}
+	*rest = (struct slice){at + 1, s.len - (size_t)(at - s.p) - 1};
+	return (struct slice){s.p, (size_t)(at - s.p)};
+}
+
+/* Whether a list names this, and does not say that it is unwanted. */
+static bool
+list_names(struct slice list, const char *what)
+{
+	struct slice element, parameter;
+
+	while (list.p != NULL) {
+		element = cut(list, ',', &list);
+		if (!slice_is(trimmed(cut(element, ';', &parameter)), what))
+			continue;
+		while (parameter.p != NULL && !is_unwanted(trimmed(cut(parameter, ';', &element))))
+			parameter = element;
+		if (parameter.p == NULL)
+			return true;
+	}
+	return false;
 }
 
 /* Whether a header names this, in any of its lines. */
@@ -76,17 +101,13 @@ static bool
 names(const struct request *req, enum request_header header, const char *header_name,
     const char *what)
 {
-	struct slice name, value, element;
+	struct slice name, value;
 
 	if (request_header(req, header).p == NULL)
 		return false;
-	for (size_t i = 0; request_header_at(req, i, &name, &value); i++) {
-		if (!slice_is(name, header_name))
-			continue;
-		while (next_element(&value, &element))
-			if (slice_is(element, what))
-				return true;
-	}
+	for (size_t i = 0; request_header_at(req, i, &name, &value); i++)
+		if (slice_is(name, header_name) && list_names(value, what))
+			return true;
 	return false;
 }
 
