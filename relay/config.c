@@ -2008,6 +2008,8 @@ static const struct key keys[] = {
     LOCATION("allow", OF_STATISTICS, kind_allow, type /* the whole struct */,
 	.initial = "[127.0.0.0/8, '::1', unix]"),
     LOCATION("allow_origin", OF_STATISTICS, kind_origins, cors, .initial = "[]"),
+    LOCATION("max_listed", OF_STATISTICS, kind_number, max_listed, .initial = "10000", .min = 1,
+	.max = 1000000),
 
     PADDING(user_agent, text),
     PADDING(head, size_u32, .initial = "0", .max = KIB(64)),

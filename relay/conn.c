@@ -16,6 +16,7 @@
 #include "relay/request.h"
 #include "relay/response.h"
 #include "relay/route.h"
+#include "relay/statistics.h"
 #include "relay/subscriber.h"
 #include "relay/worker.h"
 
@@ -221,6 +222,8 @@ conn_close(struct conn *conn, const char *reason)
 	conn_set_state(conn, CONN_CLOSED);
 	if (conn->is_subscriber)
 		subscriber_end(conn);
+	else if (conn->is_statistics)
+		statistics_end(conn);
 	else if (conn->publication != NULL)
 		publisher_end(conn);
 	notices_end(conn);
@@ -723,6 +726,9 @@ conn_resume(struct conn *conn)
 			read_stream(conn);
 		break;
 	case CONN_ANSWERING:
+		if (conn->is_statistics)
+			statistics_resume(conn);
+		break;
 	case CONN_CLOSED:
 		break;
 	}

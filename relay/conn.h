@@ -22,6 +22,7 @@
 struct notices;
 struct publication;
 struct request;
+struct statistics;
 struct subscriber;
 struct text;
 struct worker;
@@ -62,12 +63,14 @@ struct conn {
 		/* Of the request at hand; NULL between requests. */
 		struct subscriber *subscriber; /* where is_subscriber */
 		struct publication *publication;
+		struct statistics *statistics; /* where is_statistics */
 	};
 	struct notices *notices; /* what Django is told of it; NULL where nothing was */
 	struct in6_addr peer;    /* IPv4 as ::ffff:a.b.c.d */
 	uint16_t peer_port;
 	uint8_t state;
 	bool is_subscriber : 1;
+	bool is_statistics : 1;
 	bool unix_peer : 1;
 	bool in_process : 1; /* conn_process() is on the stack: it goes on by itself */
 	bool in_resume : 1;

@@ -103,15 +103,19 @@ read_range(const char *p, const char *end, struct range *r)
 }
 
 enum info_format
-info_negotiate(const char *accept, size_t len)
+info_negotiate(const char *accept, size_t len, enum info_format usual)
 {
-	enum info_format best = INFO_PLAIN;
+	enum info_format best = usual;
 	int best_q = 0, best_specificity = -1;
-	size_t best_order = 0;
+	size_t best_order = 0, first = 0;
 
 	if (accept == NULL)
-		return INFO_PLAIN;
-	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		return usual;
+	while (types[first].format != usual)
+		first++;
+	for (size_t n = 0; n < ARRAY_LEN(types); n++) {
+		/* What is usual comes before the others where all are equal. */
+		const size_t i = n == 0 ? first : n <= first ? n - 1 : n;
 		const char *p = accept, *end = accept + len;
 		int q = 0, found = -1;
 		size_t order = 0, found_order = 0;

@@ -66,6 +66,10 @@ json_string(struct text *t, const char *p, size_t len)
 		} else if ((n = utf8_len(u + i, len - i)) == 0) {
 			add_escape(t, 0xfffd);
 			n = 1;
+		} else if (n == 2 && u[i] == 0xc2 && u[i + 1] < 0xa0) {
+			add_escape(t, u[i + 1]);
+		} else if (n == 3 && u[i] == 0xef && u[i + 1] == 0xbf && u[i + 2] >= 0xbe) {
+			add_escape(t, 0xffc0u + (u[i + 2] & 0x3f));
 		} else if (n == 3 && u[i] == 0xe2 && u[i + 1] == 0x80 && (u[i + 2] | 1) == 0xa9) {
 			add_escape(t, 0x2000u + (u[i + 2] & 0x3f));
 		} else {

@@ -16,7 +16,8 @@ struct message;
 
 /*
  * A string. What is not UTF-8 becomes U+FFFD, one for each byte; '<' is escaped too, and
- * U+2028 and U+2029, so that the result may stand in a script.
+ * U+2028 and U+2029, so that the result may stand in a script; and what YAML does not
+ * print, so that it may stand there.
  */
 void json_string(struct text *t, const char *p, size_t len);
 

@@ -3,6 +3,7 @@
 #include "relay/location.h"
 
 #include "base/log.h"
+#include "base/text.h"
 #include "relay/config.h"
 #include "relay/template.h"
 
@@ -296,6 +297,23 @@ ptrdiff_t
 percent_decode(const char *in, size_t len, unsigned char *out)
 {
 	return decode(in, len, out, len);
+}
+
+void
+percent_encode(struct text *t, const char *p, size_t len)
+{
+	static const char hex[] = "0123456789ABCDEF";
+
+	for (size_t i = 0; i < len; i++) {
+		const unsigned char c = (unsigned char)p[i];
+		const char encoded[3] = {'%', hex[c >> 4], hex[c & 15]};
+
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		    (c != '\0' && strchr("-._~", c) != NULL))
+			text_add(t, &p[i], 1);
+		else
+			text_add(t, encoded, sizeof(encoded));
+	}
 }
 
 size_t

@@ -26,6 +26,7 @@ struct pcre2_real_code_8;
 struct pcre2_real_match_context_8;
 struct pcre2_real_match_data_8;
 struct template;
+struct text;
 
 enum location_type {
 	LOCATION_SUBSCRIBER,
@@ -158,6 +159,9 @@ struct location {
 	bool allow_delete;
 	uint64_t max_body; /* bytes of a message, also of a WebSocket's */
 
+	/* statistics */
+	uint32_t max_listed; /* channels in one answer that lists them by how they begin */
+
 	/* from location_prepare() */
 	struct pcre2_real_code_8 *pattern;
 	struct pcre2_real_match_context_8 *match_limits;
@@ -254,5 +258,7 @@ void network_text(const struct network *network, char text[NETWORK_TEXT_SIZE]);
  * decoded length, or -1 for a '%' without two hexadecimal digits (RFC 3986, 2.1).
  */
 ptrdiff_t percent_decode(const char *in, size_t len, unsigned char *out);
+/* The way back: all but unreserved characters (RFC 3986, 2.3) are encoded. */
+void percent_encode(struct text *t, const char *p, size_t len);
 
 #endif

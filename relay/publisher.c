@@ -273,7 +273,7 @@ publisher_request(struct conn *conn, struct request *req, const struct route *ro
 	pub->loc = route->loc;
 	pub->method = request_method(req);
 	pub->cors_block = route->cors_block;
-	pub->format = info_negotiate(accept.p, accept.len);
+	pub->format = info_negotiate(accept.p, accept.len, INFO_PLAIN);
 	conn->publication = pub;
 	answer = ask_store(pub, req, route, &result);
 	if (answer == STORE_PENDING)

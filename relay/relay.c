@@ -1,5 +1,6 @@
 #include "relay/relay.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/table.h"
@@ -321,6 +322,7 @@ relay_run(struct config *config)
 	unsigned n_bound = 0;
 
 	signal(SIGPIPE, SIG_IGN);
+	relay.started_ms = clock_ms();
 	relay.counters = calloc(config->n_locations, sizeof(*relay.counters));
 	relay.troubles = troubles_new();
 	if (bound == NULL || relay.counters == NULL || relay.troubles == NULL) {

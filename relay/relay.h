@@ -34,7 +34,8 @@ struct relay {
 	unsigned n_workers;
 	struct troubles *troubles; /* of passthrough URLs */
 	unsigned max_conns;        /* limits.connections, or what the descriptors allow */
-	_Atomic unsigned n_conns;  /* of all workers */
+	uint64_t started_ms;
+	_Atomic unsigned n_conns; /* of all workers */
 
 	_Atomic unsigned workers_in_use;    /* not yet draining, or with connections */
 	_Atomic unsigned draining_workers;  /* that still have something to end */

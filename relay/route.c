@@ -7,6 +7,7 @@
 #include "relay/relay.h"
 #include "relay/request.h"
 #include "relay/response.h"
+#include "relay/statistics.h"
 #include "relay/subscriber.h"
 #include "relay/worker.h"
 
@@ -84,7 +85,6 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 	struct slice path = request_path(req), query = request_query(req);
 	struct slice origin = request_header(req, HEADER_ORIGIN);
 	enum location_answer answer;
-	struct verdict verdict;
 	bool allowed;
 
 	*route = (struct route){.loc = NULL};
@@ -134,10 +134,7 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 	case LOCATION_STATISTICS:
 		break;
 	}
-	verdict = check_reader(req, "a statistics location has GET only");
-	if (verdict.status == 0)
-		verdict = (struct verdict){501, "this version tells no statistics", NULL};
-	return verdict;
+	return check_reader(req, "a statistics location has GET only");
 }
 
 static void
@@ -238,6 +235,8 @@ route_complete(struct conn *conn, struct request *req)
 		answer_verdict(conn, route, &routed->verdict);
 	else if (route->loc->type == LOCATION_PUBLISHER)
 		publisher_request(conn, req, route);
+	else if (route->loc->type == LOCATION_STATISTICS)
+		statistics_request(conn, req, route);
 	else
 		subscriber_request(conn, req, route);
 }

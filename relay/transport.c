@@ -279,19 +279,9 @@ transport_add_blanks(struct text *t, size_t n)
 void
 transport_add_channel(struct text *t, const struct message *msg)
 {
-	static const char hex[] = "0123456789ABCDEF";
 	const struct channel_key *key = &msg->channel->key;
 
-	for (size_t i = 0; i < key->len; i++) {
-		const unsigned char c = key->bytes[i];
-		const char encoded[3] = {'%', hex[c >> 4], hex[c & 15]};
-
-		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		    (c != '\0' && strchr("-._~", c) != NULL))
-			text_add(t, (const char *)&key->bytes[i], 1);
-		else
-			text_add(t, encoded, sizeof(encoded));
-	}
+	percent_encode(t, (const char *)key->bytes, key->len);
 }
 
 void

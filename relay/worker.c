@@ -19,6 +19,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What an answer has beside Server: a CORS block, a position, a sentence. */
 #define ANSWER_ROOM 16384
@@ -408,6 +409,7 @@ void
 worker_run(struct worker *w)
 {
 	mailbox_own(w->mailbox);
+	atomic_store(&w->thread_id, gettid());
 	while (!w->stopped) {
 		/* Time is read at most once from here to the next wait. */
 		clock_turn();

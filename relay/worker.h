@@ -76,6 +76,7 @@ struct worker {
 	struct event *second_event; /* sweeps, once a second */
 	unsigned events_in_turn;    /* of connections, since the loop last waited */
 	struct request_limits request_limits;
+	_Atomic int thread_id; /* as the kernel has it; 0: the thread is not there yet */
 	bool draining, stopped;
 	bool empty;     /* draining, and the last connection is gone: told to the relay */
 	bool all_empty; /* of all workers, and what they told of it has been worked */

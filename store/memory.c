@@ -911,19 +911,19 @@ failed:
 	return false;
 }
 
-/* Where this worker's waiters are counted in all; shared when there are more workers. */
+/* Where this worker's waiters are counted. */
 static _Atomic uint64_t *
 total_of(struct memory *m, const struct mailbox *worker)
 {
 	struct store_total *totals = m->store.totals;
+	unsigned i = 0;
 
-	for (unsigned i = 0; i < STORE_TOTALS; i++) {
-		if (totals[i].worker == NULL)
-			totals[i].worker = worker;
-		if (totals[i].worker == worker)
-			return &totals[i].held;
+	while (totals[i].worker != NULL && totals[i].worker != worker) {
+		i++;
+		assert(i < STORE_TOTALS);
 	}
-	return &totals[((uintptr_t)worker >> 6) % STORE_TOTALS].held;
+	totals[i].worker = worker;
+	return &totals[i].held;
 }
 
 static void
@@ -1143,9 +1143,14 @@ memory_stats(struct store *s, struct store_stats *stats, struct store_result *re
 	stats->published = m->published;
 	stats->stored = m->stored;
 	stats->bytes = m->bytes;
-	for (unsigned i = 0; i < STORE_TOTALS; i++)
-		stats->subscribers +=
+	for (unsigned i = 0; i < STORE_TOTALS && s->totals[i].worker != NULL; i++) {
+		const uint64_t held =
 		    atomic_load_explicit(&s->totals[i].held, memory_order_relaxed);
+
+		stats->by_worker[i].worker = s->totals[i].worker;
+		stats->by_worker[i].subscribers = held;
+		stats->subscribers += held;
+	}
 	pthread_mutex_unlock(&m->lock);
 	return STORE_DONE;
 }

@@ -33,6 +33,8 @@ struct store_op;
 
 /* At most this many workers watch one channel. */
 #define STORE_WATCHES_MAX 64
+/* At most this many use one store. */
+#define STORE_TOTALS STORE_WATCHES_MAX
 /* At most this many channels in one store_next(). */
 #define STORE_CHANNELS_MAX 255
 /* A start counted over several channels: more than this counts as this. */
@@ -190,6 +192,11 @@ struct store_stats {
 	uint64_t stored;      /* now */
 	uint64_t subscribers; /* held; one who is held in several channels counts in each */
 	uint64_t bytes;       /* as max_memory counts them */
+	/* Of the subscribers, those of each worker; worker is NULL behind the last. */
+	struct {
+		const struct mailbox *worker;
+		uint64_t subscribers;
+	} by_worker[STORE_TOTALS];
 };
 
 /* One channel of a list. */
@@ -251,14 +258,12 @@ struct store_ops {
 };
 
 /*
- * Waiters in all channels together. A worker counts in one of these, so that workers
- * which are as many do not take a cache line from each other at each poll.
+ * A worker's waiters in all channels together. Each has its own, so that they do not take
+ * a cache line from each other at each poll.
  */
-#define STORE_TOTALS 16
-
 struct store_total {
 	_Atomic uint64_t held;
-	const struct mailbox *worker; /* the first that counts here; NULL: none yet */
+	const struct mailbox *worker; /* NULL: nobody's yet */
 	char apart[64 - sizeof(uint64_t) - sizeof(void *)];
 };
 

@@ -177,14 +177,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size >= RANGES_MAX)
 		return 0;
 	s = fuzz_copy(data, size);
-	found = info_negotiate(s, size);
+	found = info_negotiate(s, size, INFO_PLAIN);
 	strict = choose(s, size);
 	PROMISE(found == strict, "\"%.*s\" is format %d, not %d", (int)size, s, strict, found);
 	PROMISE(info_content_type(found) != NULL, "format %d", found);
 	for (size_t i = 0; i < size; i++)
 		s[i] = (char)toupper((unsigned char)s[i]);
-	PROMISE(info_negotiate(s, size) == found, "another case, another format: \"%.*s\"",
-	    (int)size, s);
+	PROMISE(info_negotiate(s, size, INFO_PLAIN) == found,
+	    "another case, another format: \"%.*s\"", (int)size, s);
 	check_writing(data, size);
 	free(s);
 	return 0;

@@ -23,7 +23,7 @@ assert_answers(const char *accept, enum info_format expected)
 	enum info_format format;
 
 	memcpy(copy, accept, len);
-	format = info_negotiate(copy, len);
+	format = info_negotiate(copy, len, INFO_PLAIN);
 	free(copy);
 	if (format != expected)
 		fail_msg("Accept: %s is answered with %s, not with %s", accept,
@@ -33,10 +33,35 @@ assert_answers(const char *accept, enum info_format expected)
 static void
 test_without_accept_it_is_plain_text(void **state UNUSED)
 {
-	assert_int_equal(info_negotiate(NULL, 0), INFO_PLAIN);
+	assert_int_equal(info_negotiate(NULL, 0, INFO_PLAIN), INFO_PLAIN);
 	assert_answers("", INFO_PLAIN);
 	assert_answers("*/*", INFO_PLAIN);
 	assert_answers("text/*", INFO_PLAIN);
+}
+
+static enum info_format
+negotiated(const char *accept, enum info_format usual)
+{
+	return info_negotiate(accept, strlen(accept), usual);
+}
+
+static void
+test_what_is_usual_is_the_answer_where_accept_leaves_the_choice(void **state UNUSED)
+{
+	for (int f = INFO_PLAIN; f <= INFO_YAML; f++) {
+		const enum info_format usual = (enum info_format)f;
+
+		assert_int_equal(info_negotiate(NULL, 0, usual), usual);
+		assert_int_equal(negotiated("", usual), usual);
+		assert_int_equal(negotiated("*/*", usual), usual);
+		assert_int_equal(negotiated("text/html, */*;q=0.1", usual), usual);
+		assert_int_equal(negotiated("image/png", usual), usual);
+		assert_int_equal(negotiated("application/xml, */*", usual), INFO_XML);
+		assert_int_equal(negotiated("text/*", usual), INFO_PLAIN);
+	}
+	assert_int_equal(negotiated("application/*", INFO_PLAIN), INFO_JSON);
+	assert_int_equal(negotiated("application/*", INFO_YAML), INFO_YAML);
+	assert_int_equal(negotiated("application/json;q=0, */*", INFO_JSON), INFO_PLAIN);
 }
 
 static void
@@ -216,6 +241,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_without_accept_it_is_plain_text),
+	    cmocka_unit_test(test_what_is_usual_is_the_answer_where_accept_leaves_the_choice),
 	    cmocka_unit_test(test_a_named_type_is_met),
 	    cmocka_unit_test(test_the_greatest_weight_decides),
 	    cmocka_unit_test(test_of_equal_weight_the_first_named_comes_first),

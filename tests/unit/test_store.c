@@ -2624,6 +2624,11 @@ test_the_store_counts_what_it_has_and_what_it_ever_had(void **state UNUSED)
 	assert_int_equal(stats().published, 6);
 	assert_int_equal(stats().stored, 2);
 	assert_int_equal(stats().subscribers, 3);
+	assert_ptr_equal(stats().by_worker[0].worker, a.mailbox);
+	assert_int_equal(stats().by_worker[0].subscribers, 2);
+	assert_ptr_equal(stats().by_worker[1].worker, b.mailbox);
+	assert_int_equal(stats().by_worker[1].subscribers, 1);
+	assert_null(stats().by_worker[2].worker);
 	bytes = stats().bytes;
 	assert_true(bytes > 0);
 	stop_waiting(&a);
@@ -2643,9 +2648,9 @@ test_the_store_counts_what_it_has_and_what_it_ever_had(void **state UNUSED)
 }
 
 static void
-test_more_workers_than_totals_are_counted_all(void **state UNUSED)
+test_as_many_workers_as_there_may_be_are_counted_each(void **state UNUSED)
 {
-	struct store_watch watches[STORE_TOTALS * 2];
+	struct store_watch watches[STORE_TOTALS];
 	struct mailbox *mailboxes[ARRAY_LEN(watches)];
 
 	for (size_t i = 0; i < ARRAY_LEN(watches); i++) {
@@ -2653,9 +2658,16 @@ test_more_workers_than_totals_are_counted_all(void **state UNUSED)
 		watches[i] = (struct store_watch){.mailbox = mailboxes[i]};
 		wait_in("a", &watches[i]);
 	}
-	assert_int_equal(stats().subscribers, ARRAY_LEN(watches));
+	wait_in("a", &watches[5]);
+	assert_int_equal(stats().subscribers, ARRAY_LEN(watches) + 1);
+	for (size_t i = 0; i < ARRAY_LEN(watches); i++) {
+		assert_ptr_equal(stats().by_worker[i].worker, mailboxes[i]);
+		assert_int_equal(stats().by_worker[i].subscribers, i == 5 ? 2 : 1);
+	}
+	stop_waiting(&watches[5]);
 	for (size_t i = 0; i < ARRAY_LEN(watches); i++) {
 		stop_waiting(&watches[i]);
+		assert_int_equal(stats().by_worker[i].subscribers, 0);
 		store_unwatch(t.store, &watches[i]);
 		mailbox_free(mailboxes[i], forget_note);
 	}
@@ -3438,7 +3450,7 @@ main(void)
 	    TEST(test_the_last_displaces_in_each_channel_who_has_it),
 	    TEST(test_a_worker_may_lose_more_places_at_once_than_there_are_workers),
 	    TEST(test_the_store_counts_what_it_has_and_what_it_ever_had),
-	    TEST(test_more_workers_than_totals_are_counted_all),
+	    TEST(test_as_many_workers_as_there_may_be_are_counted_each),
 	    TEST(test_channels_are_listed_by_their_ids_with_what_they_have),
 	    TEST(test_channels_are_listed_by_their_beginning),
 	    TEST(test_channels_of_one_hash_are_listed_each),
