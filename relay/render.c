@@ -30,6 +30,7 @@ render_cached(struct render_cache *cache, struct worker *w, struct message *msg,
 		return NULL;
 	/* More kinds at once than this are rare: the oldest makes room. */
 	if (cache->n == RENDER_CACHE_SIZE) {
+		cache->last = NULL;
 		bytes_unref(cache->entries[0].bytes);
 		memmove(&cache->entries[0], &cache->entries[1],
 		    (RENDER_CACHE_SIZE - 1) * sizeof(cache->entries[0]));
@@ -50,4 +51,5 @@ render_cache_clear(struct render_cache *cache)
 		bytes_unref(cache->entries[i].bytes);
 	cache->n = 0;
 	cache->msg = NULL;
+	cache->last = NULL;
 }

@@ -41,6 +41,10 @@ struct render_variant {
 struct render_cache {
 	const struct message *msg; /* borrowed as long as there is anything in it */
 	unsigned n;
+	/* What the last stream was sent, found without a look at its variant; or NULL. */
+	struct bytes *last;
+	const struct location *last_loc;
+	uint32_t last_kind; /* struct subscriber.kind */
 	struct {
 		struct render_variant variant;
 		struct bytes *bytes;

@@ -714,8 +714,11 @@ new_subscriber(struct conn *conn, struct request *req, const struct route *route
 	sub->transport = transport_of(status == 0 ? kind : TRANSPORT_LONGPOLL);
 	if (status == 0 && sub->transport->accept != NULL)
 		status = sub->transport->accept(sub, req, route, &why);
-	if (status == 0)
+	if (status == 0) {
+		sub->form = (uint8_t)(kind | (conn->http10 ? STREAM_HTTP10 : 0u) |
+				      (route->n_keys > 1 ? STREAM_SEVERAL : 0u));
 		return sub;
+	}
 	answer_refusal(sub, status, why);
 	return NULL;
 }
@@ -810,12 +813,35 @@ end_subscription(struct subscription *s)
 	subscriber_refuse(sub, 410, "the channel was deleted");
 }
 
+/* What a stream that waits is sent of a message; borrowed, NULL when out of memory. */
+static struct bytes *
+stream_bytes(struct subscriber *sub, struct message *msg, struct render_cache *cache)
+{
+	struct render_variant variant;
+	struct bytes *bytes;
+
+	/* Nearly always all are of one kind, and none has missed anything. */
+	if (cache->last != NULL && cache->last_kind == sub->kind && cache->last_loc == sub->loc &&
+	    cache->msg == msg && !sub->gap)
+		return cache->last;
+	variant_of(sub, &variant);
+	/* What it missed while it was behind, and has not been told of. */
+	if (sub->gap && sub->has_number)
+		variant.lost = msg->number - sub->number - 1;
+	bytes = render_cached(cache, sub->conn->worker, msg, &variant);
+	if (!sub->gap) {
+		cache->last = bytes;
+		cache->last_loc = sub->loc;
+		cache->last_kind = sub->kind;
+	}
+	return bytes;
+}
+
 bool
 subscriber_note(struct subscription *s, const struct store_note *note, struct render_cache *cache)
 {
 	struct subscriber *sub = s->sub;
 	struct conn *conn = sub->conn;
-	struct render_variant variant;
 	struct bytes *bytes;
 
 	if (note->note.kind == NOTE_DROPPED) {
@@ -831,11 +857,7 @@ subscriber_note(struct subscription *s, const struct store_note *note, struct re
 		return note->msg->stored; /* it reads on when its socket takes more */
 	if (!sub->transport->stream)
 		return answer_messages(sub, &(struct message *){note->msg}, 1, cache);
-	variant_of(sub, &variant);
-	/* What it missed while it was behind, and has not been told of. */
-	if (sub->gap && sub->has_number)
-		variant.lost = note->msg->number - sub->number - 1;
-	bytes = render_cached(cache, conn->worker, note->msg, &variant);
+	bytes = stream_bytes(sub, note->msg, cache);
 	if (bytes == NULL) {
 		conn_close(conn, "out of memory");
 		return false;

@@ -35,6 +35,9 @@ struct subscription {
 	bool noticed; /* notices_unsubscribe() is due */
 };
 
+#define STREAM_HTTP10  0x80u /* without chunks */
+#define STREAM_SEVERAL 0x40u /* of several channels */
+
 /* A request for messages, until it is answered or, for a stream, ended. */
 struct subscriber {
 	struct conn *conn;
@@ -59,14 +62,21 @@ struct subscriber {
 	};
 	uint16_t cors_block;
 	uint16_t ending; /* a stream's status, once what is being sent is sent; or 0 */
+	/* A stream's kind: all of one location and one kind are sent the same bytes. */
+	union {
+		struct {
+			uint8_t form;         /* enum transport_kind and STREAM_ bits */
+			uint8_t padding;      /* index + 1 in loc->padding, or 0 */
+			uint8_t deflate_bits; /* WebSocket: permessage-deflate's window; 0: none */
+			uint8_t meta;         /* WebSocket: enum ws_meta */
+		};
+		uint32_t kind;
+	};
 	uint8_t n_subs;
-	uint8_t padding;      /* index + 1 in loc->padding, or 0 */
-	uint8_t deflate_bits; /* WebSocket: of permessage-deflate's window; 0: without */
-	uint8_t meta;         /* WebSocket: enum ws_meta */
-	bool has_asked : 1;   /* a position */
-	bool from_time : 1;   /* which is a time only */
-	bool may_wait : 1;    /* the store counts it as held, if nothing is newer */
-	bool begun : 1;       /* a stream's head is out */
+	bool has_asked : 1; /* a position */
+	bool from_time : 1; /* which is a time only */
+	bool may_wait : 1;  /* the store counts it as held, if nothing is newer */
+	bool begun : 1;     /* a stream's head is out */
 	bool has_number : 1;
 	bool gap : 1;    /* messages were lost before the next one */
 	bool pinged : 1; /* WebSocket: a pong is awaited */

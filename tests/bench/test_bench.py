@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # What the relay serves so far: polls.
-RUNS = {"floor": ".*", "relay": "longpoll.*|publish.*|.*-longpoll"}
+RUNS = {"floor": ".*", "relay": ".*"}
 
 
 @pytest.mark.parametrize("name", RUNS)
