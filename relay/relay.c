@@ -312,6 +312,22 @@ log_counters(const struct relay *relay)
 	}
 }
 
+static void
+on_libevent_says(int severity, const char *text)
+{
+	if (severity >= EVENT_LOG_ERR)
+		log_errorx("libevent: %s", text);
+	else if (severity == EVENT_LOG_WARN)
+		log_warnx("libevent: %s", text);
+}
+
+/* It has said why. By itself it would exit with 1, which is a mistake in the configuration. */
+static void
+on_libevent_gives_up(int status UNUSED)
+{
+	_exit(RELAY_EXIT_START);
+}
+
 enum relay_exit
 relay_run(struct config *config)
 {
@@ -322,6 +338,8 @@ relay_run(struct config *config)
 	unsigned n_bound = 0;
 
 	signal(SIGPIPE, SIG_IGN);
+	event_set_log_callback(on_libevent_says);
+	event_set_fatal_callback(on_libevent_gives_up);
 	relay.started_ms = clock_ms();
 	relay.counters = calloc(config->n_locations, sizeof(*relay.counters));
 	relay.troubles = troubles_new();

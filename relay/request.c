@@ -236,6 +236,11 @@ check_request_line(
 		*why = "the request target is over limits.target_size";
 		return 414;
 	}
+	/* RFC 9112, 3.2: no form of a target has one. Cut off, it would name something else. */
+	if (memchr(line + target, '#', i - target) != NULL) {
+		*why = "a request target has no fragment; a # in a path is %23";
+		return 400;
+	}
 	i++;
 	if (len - i != 8 || memcmp(line + i, "HTTP/", 5) != 0 || line[i + 6] != '.' ||
 	    line[i + 5] < '0' || line[i + 5] > '9' || line[i + 7] < '0' || line[i + 7] > '9') {
@@ -545,24 +550,17 @@ split_target(struct request *req)
 		if (sep == NULL || !is_scheme(t, (size_t)(sep - t)))
 			return false;
 		start = (size_t)(sep - t) + 3;
-		while (start < len && t[start] != '/' && t[start] != '?' && t[start] != '#')
+		while (start < len && t[start] != '/' && t[start] != '?')
 			start++;
 	}
 	i = start;
-	while (i < len && t[i] != '?' && t[i] != '#')
+	while (i < len && t[i] != '?')
 		i++;
 	req->path = req->target + (uint32_t)start;
 	req->path_len = (uint32_t)(i - start);
 	req->has_query = i < len && t[i] == '?';
 	req->query = req->target + (uint32_t)i + 1;
-	req->query_len = 0;
-	if (req->has_query) {
-		size_t q = i + 1;
-
-		while (q < len && t[q] != '#')
-			q++;
-		req->query_len = (uint32_t)(q - i - 1);
-	}
+	req->query_len = req->has_query ? (uint32_t)(len - i - 1) : 0;
 	return true;
 }
 

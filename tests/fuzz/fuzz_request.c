@@ -408,7 +408,7 @@ ref_request_line(struct line line, struct head *h)
 		return false;
 	h->http10 = line.p[line.len - 1] == '0';
 	for (i = 0; i < target.len; i++)
-		if (target.p[i] <= ' ' || target.p[i] == 0x7f)
+		if (target.p[i] <= ' ' || target.p[i] == 0x7f || target.p[i] == '#')
 			return false;
 	h->plain = target.p[0] == '/' || line_is(target, "*");
 	if (!h->plain) {
@@ -424,22 +424,17 @@ ref_request_line(struct line line, struct head *h)
 		if (!letter || target.len - i < 3 || memcmp(target.p + i, "://", 3) != 0)
 			return false;
 		i += 3;
-		while (i < target.len && strchr("/?#", target.p[i]) == NULL)
+		while (i < target.len && strchr("/?", target.p[i]) == NULL)
 			i++;
 		target.p += i;
 		target.len -= i;
 	}
-	for (i = 0; i < target.len && target.p[i] != '?' && target.p[i] != '#'; i++)
+	for (i = 0; i < target.len && target.p[i] != '?'; i++)
 		;
 	h->path = i > 0 ? (struct line){target.p, i} : (struct line){(const uint8_t *)"/", 1};
 	h->has_query = i < target.len && target.p[i] == '?';
-	if (h->has_query) {
-		size_t from = i + 1;
-
-		for (i = from; i < target.len && target.p[i] != '#'; i++)
-			;
-		h->query = (struct line){target.p + from, i - from};
-	}
+	if (h->has_query)
+		h->query = (struct line){target.p + i + 1, target.len - i - 1};
 	return true;
 }
 

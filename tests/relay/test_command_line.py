@@ -6,12 +6,23 @@ import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from .conftest import StartRelay
-from .daemon import BAD_CONFIGURATION, BAD_USAGE, OK, config, run
+from .daemon import (
+    BAD_CONFIGURATION,
+    BAD_USAGE,
+    CANNOT_START,
+    LINE,
+    OK,
+    binary,
+    config,
+    environment,
+    run,
+)
 
 pytestmark = pytest.mark.usefixtures("built")
 
@@ -145,3 +156,23 @@ def test_dump_config_shows_every_default() -> None:
 def test_the_exit_code_after_a_signal_is_0(start_relay: StartRelay, number: int) -> None:
     relay = start_relay()
     relay.stop(number)
+
+
+@pytest.mark.parametrize("descriptors", range(4, 11))
+def test_a_start_that_fails_for_another_reason_is_4(tmp_path: Path, descriptors: int) -> None:
+    """Wherever descriptors run out: in a worker's own calls, or within libevent."""
+    path = tmp_path / "many.yaml"
+    path.write_text(json.dumps({"port": 0, "workers": 4, **config()}))
+    shell = f'ulimit -n {descriptors} && exec "$@"'
+    result = subprocess.run(
+        ["sh", "-c", shell, "sh", binary(), "-c", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment(),
+    )
+    assert result.returncode == CANNOT_START, result
+    lines = result.stderr.splitlines()
+    assert all(LINE.fullmatch(line) for line in lines), lines
+    assert any(re.search("error: .*Too many open files", line) for line in lines), lines

@@ -316,6 +316,9 @@ BAD = {
     "CR in a content type": head(
         HOST, b"Content-Type: a/b\rX: y", b"Content-Length: 0", first=POST_LINE
     ),
+    "LF in a content type": head(
+        HOST, b"Content-Type: a/b\nX: y", b"Content-Length: 0", first=POST_LINE
+    ),
     "NUL in a content type": head(
         HOST, b"Content-Type: a\0b", b"Content-Length: 0", first=POST_LINE
     ),
@@ -328,6 +331,10 @@ BAD = {
     "only LF": b"GET /pub/bad HTTP/1.1\nHost: x\n\n",
     "CR in the target": b"GET /pub/b\rad HTTP/1.1\r\nHost: x\r\n\r\n",
     "NUL in the target": b"GET /pub/b\0ad HTTP/1.1\r\nHost: x\r\n\r\n",
+    "fragment": b"GET /pub/bad#x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "fragment behind a query": b"GET /pub/bad?a#x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "fragment of an absolute form": b"GET http://x#/pub/bad HTTP/1.1\r\nHost: x\r\n\r\n",
+    "empty fragment": b"GET /pub/bad# HTTP/1.1\r\nHost: x\r\n\r\n",
     "no version": b"GET /pub/bad\r\nHost: x\r\n\r\n",
     "no target": b"GET HTTP/1.1\r\nHost: x\r\n\r\n",
     "no slash": b"GET pub/bad HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
+import os
 import re
 import socket
 import stat
@@ -178,3 +181,51 @@ def test_the_daemon_runs_one_thread_per_worker(relay: Daemon, workers: int) -> N
     wait_until(lambda: len(list(tasks.iterdir())) >= workers, what="all threads")
     assert relay.put("c").status == 200
     assert len(list(tasks.iterdir())) <= workers + 1
+
+
+def options_of(relay: Daemon, connection: Connection) -> dict[str, int]:
+    """Options of the daemon's end of a connection, read through a copy of its descriptor."""
+    pidfd = os.pidfd_open(relay.process.pid)
+    pidfd_getfd = 438
+    try:
+        for name in os.listdir(f"/proc/{relay.process.pid}/fd"):
+            fd = ctypes.CDLL(None, use_errno=True).syscall(pidfd_getfd, pidfd, int(name), 0)
+            if fd == -1:
+                number = ctypes.get_errno()
+                if number in (errno.EPERM, errno.ENOSYS):
+                    pytest.skip("this kernel does not let us look into the daemon's descriptors")
+                continue
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.close(fd)
+                continue
+            with socket.socket(fileno=fd) as theirs:
+                try:
+                    peer = theirs.getpeername()
+                except OSError:
+                    continue
+                if peer != connection.socket.getsockname():
+                    continue
+                tcp = ("KEEPIDLE", "KEEPINTVL", "KEEPCNT", "USER_TIMEOUT", "NODELAY")
+                found = {
+                    name: theirs.getsockopt(socket.IPPROTO_TCP, getattr(socket, f"TCP_{name}"))
+                    for name in tcp
+                }
+                found["KEEPALIVE"] = theirs.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                return found
+    finally:
+        os.close(pidfd)
+    raise AssertionError("the daemon has no such connection")
+
+
+def test_dead_peers_end_by_themselves_also_where_requests_are_held_for_ever(
+    start_relay: StartRelay,
+) -> None:
+    """The kernel asks after them: a machine that lost its power sends no FIN."""
+    relay = start_relay(config(subscriber={"timeout": 0}))
+    options = options_of(relay, relay.hold("c"))
+    assert options["KEEPALIVE"] == 1
+    assert options["NODELAY"] == 1
+    idle, interval, count = (options[f"KEEP{name}"] for name in ("IDLE", "INTVL", "CNT"))
+    assert 0 < idle + interval * count <= 120
+    # In milliseconds: for data that nobody acknowledges.
+    assert 0 < options["USER_TIMEOUT"] <= 120_000

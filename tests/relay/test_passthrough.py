@@ -114,6 +114,37 @@ def test_forwarded_headers_of_a_proxy_on_loopback_are_kept(
         assert notice.header("X-Forwarded-Host") == b"www.example.com"
 
 
+def own_address() -> str:
+    """An address of this machine that is not on loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("198.51.100.1", 9))  # sends nothing, but finds the way
+        except OSError as error:
+            pytest.skip(f"this machine has no address but loopback: {error}")
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def test_forwarded_headers_of_a_stranger_are_replaced(
+    start_relay: StartRelay, django: FakeDjango
+) -> None:
+    """It could claim to have come by https; where it comes from it cannot change."""
+    address = own_address()
+    relay = start_relay({**with_passthrough(django), "address": "*"})
+    headers = {
+        "X-Forwarded-For": "198.51.100.7",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "www.example.com",
+        "Host": "relay.test:81",
+    }
+    with Poll((address, relay.port), "/sub/c", headers=headers):
+        relay.wait_until_held("c", 1)
+    for notice in django.wait_for(2):
+        assert notice.header("X-Forwarded-For") == f"198.51.100.7, {address}".encode()
+        assert notice.header("X-Forwarded-Proto") == b"http"
+        assert notice.header("X-Forwarded-Host") == b"relay.test:81"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
