@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -338,6 +339,12 @@ relay_run(struct config *config)
 	unsigned n_bound = 0;
 
 	signal(SIGPIPE, SIG_IGN);
+	/*
+	 * One heap for all threads. With one each, what a worker stored and another dropped
+	 * stays with the first: the store would take max_memory as many times as there are
+	 * workers, when publishers move.
+	 */
+	mallopt(M_ARENA_MAX, 1);
 	event_set_log_callback(on_libevent_says);
 	event_set_fatal_callback(on_libevent_gives_up);
 	relay.started_ms = clock_ms();

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from .client import Position, Response
@@ -155,6 +160,48 @@ def test_a_conflict_of_the_one_displaced_can_be_seen(start_relay: StartRelay) ->
     answer = poll.response()
     assert answer.status == 409
     assert_visible(answer)
+
+
+@pytest.fixture(scope="session")
+def no_memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that leaves the daemon without memory for blocks of one size."""
+    library = tmp_path_factory.mktemp("memory") / "no_memory.so"
+    source = Path(__file__).with_name("no_memory.c")
+    compiler = os.environ.get("CC", "cc").split()
+    command = [*compiler, "-O1", "-Wall", "-shared", "-fPIC", "-o", str(library), str(source)]
+    subprocess.run([*command, "-ldl"], check=True)
+    return library
+
+
+def test_a_503_can_be_seen_by_a_script(
+    start_relay: StartRelay, no_memory: Path, tmp_path: Path
+) -> None:
+    """There is no memory for the channel, whose long id makes its block of a size of its own."""
+    size = tmp_path / "size"
+    size.write_bytes(bytes(8))
+    asan = os.environ.get("ASAN_OPTIONS", "detect_leaks=1")
+    relay = start_relay(
+        config(subscriber={"allow_origin": PAGE, "create_on_get": False}),
+        env={
+            "LD_PRELOAD": str(no_memory),
+            "NO_MEMORY_SIZE": str(size),
+            # A sanitizer wants to be the first library; this one hands on to it.
+            "ASAN_OPTIONS": asan + ":verify_asan_link_order=0",
+        },
+    )
+    relay.allow_log("out of memory")
+    id = "c" * 241
+    statuses = set()
+    for refused in range(len(id), len(id) + 100):
+        with size.open("r+b") as file:
+            file.write(struct.pack("=Q", refused))
+        try:
+            answer = relay.get(id, headers=ORIGIN)
+        except (ConnectionError, EOFError):
+            continue  # it was another block, without which the connection ends
+        statuses.add(answer.status)
+        assert_visible(answer, PAGE)
+    assert statuses == {404, 503}
 
 
 def test_a_gap_and_an_interval_polls_304_can_be_seen(start_relay: StartRelay) -> None:

@@ -7,14 +7,17 @@ import os
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from .client import wait_until
+from .client import request_bytes, wait_until
 from .conftest import StartRelay
 from .daemon import Daemon, binary, config
+from .test_http import BAD
 
+USUAL = 5.0  # seconds
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends RST
 # AddressSanitizer keeps what was freed; little of it, where memory is what a test is about.
 # ThreadSanitizer's shadow of all that was ever touched cannot be kept small.
@@ -43,11 +46,13 @@ def reset(client: socket.socket) -> None:
 
 
 def assert_serves_others(relay: Daemon) -> None:
-    """Publish to a held subscriber; the client's own time limit is what is usual here."""
+    """Publish to a held subscriber, in the usual time: milliseconds, on a loaded machine more."""
+    begin = time.monotonic()
     poll = relay.hold("somebody else")
     assert relay.post("somebody else", b"still here").status == 201
     assert poll.response().body == b"still here"
     assert relay.delete("somebody else").status == 200
+    assert time.monotonic() - begin < USUAL
 
 
 def memory(relay: Daemon) -> int:
@@ -60,6 +65,48 @@ def memory(relay: Daemon) -> int:
 
 def descriptors(relay: Daemon) -> int:
     return len(os.listdir(f"/proc/{relay.process.pid}/fd"))
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_form_of_smuggling_reaches_nobody_else(shared_relay: Daemon, name: str) -> None:
+    """A hundred at a time, each on a connection of its own, with a request behind it."""
+    data = BAD[name] + request_bytes("PUT", "/pub/smuggled")
+    clients = [connect(shared_relay, data) for _ in range(100)]
+    assert_serves_others(shared_relay)
+    for client in clients:
+        assert client.recv(12) == b"HTTP/1.1 400"
+        client.close()
+    assert shared_relay.info("smuggled") is None
+    assert_serves_others(shared_relay)
+
+
+TOO_LARGE = {
+    "target": (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"414"),
+    "target without end": (b"GET /" + b"x" * 300_000, b"414"),
+    "headers": (request_bytes("GET", "/sub/c", [(f"X-{n}", "x" * 40) for n in range(400)]), b"431"),
+    "header without end": (b"GET /sub/c HTTP/1.1\r\nX: " + b"x" * 300_000, b"431"),
+    "length of a body": (request_bytes("POST", "/pub/c", {"Content-Length": "1048577"}), b"413"),
+    "body in chunks": (
+        request_bytes("POST", "/pub/c", {"Transfer-Encoding": "chunked"})
+        + (b"10000\r\n" + b"x" * 0x10000 + b"\r\n") * 17,
+        b"413",
+    ),
+    "id": (request_bytes("GET", "/sub/" + "c" * 256), b"400"),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_what_is_too_large_is_refused_and_disturbs_nobody(shared_relay: Daemon, name: str) -> None:
+    data, status = TOO_LARGE[name]
+    clients = [connect(shared_relay) for _ in range(20)]
+    for client in clients:
+        with contextlib.suppress(OSError):  # it is refused before all of it was sent
+            client.sendall(data)
+    assert_serves_others(shared_relay)
+    for client in clients:
+        assert client.recv(12) == b"HTTP/1.1 " + status
+        client.close()
+    assert_serves_others(shared_relay)
 
 
 def test_thousands_of_connections_that_send_nothing_disturb_nobody(

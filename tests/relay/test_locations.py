@@ -133,6 +133,16 @@ def test_an_id_is_decoded_once_and_then_opaque_bytes(shared_relay: Daemon, chann
     assert shared_relay.delete(channel).status == 200
 
 
+def test_an_id_may_hold_every_byte_there_is(shared_relay: Daemon) -> None:
+    """Each alone, and each between others; the publisher's information is of the same channel."""
+    for byte in range(256):
+        for channel in (bytes([byte]), b"a" + bytes([byte]) + b"z"):
+            assert shared_relay.post(channel, b"%d" % byte).status == 202
+            assert shared_relay.get(channel).body == b"%d" % byte
+            assert shared_relay.stored(channel) == 1
+            assert shared_relay.delete(channel).status == 200
+
+
 def test_ids_that_differ_only_in_encoding_are_one_channel(relay: Daemon) -> None:
     relay.request("POST", "/pub/abc", body=b"m")
     assert relay.request("GET", "/sub/%61b%63").body == b"m"
