@@ -355,7 +355,8 @@ def test_settings_of_any_language_reach_the_relay() -> None:
 
 
 def test_subscribers_are_known_again_by_the_session_cookie_of_the_project() -> None:
-    told = {**LOCATIONS[0], "passthrough": "http://127.0.0.1:8000/passthrough"}
+    url = "http://127.0.0.1:8000/passthrough"
+    told: dict[str, object] = {"type": "subscriber", "prefix": "/told/", "passthrough": url}
     chosen = {**told, "prefix": "/chosen/", "passthrough_identity": ["member"]}
     with override_settings(
         PUSH_SERVER={"locations": [told, chosen, *LOCATIONS]}, SESSION_COOKIE_NAME="sid"

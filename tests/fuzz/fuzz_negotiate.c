@@ -148,7 +148,7 @@ choose(const char *s, size_t len)
 static void
 check_writing(const uint8_t *data, size_t size)
 {
-	struct store_info info;
+	struct store_info info = {.messages = 0};
 	uint8_t bytes[sizeof(info)] = {0};
 	char buf[INFO_TEXT_MAX];
 

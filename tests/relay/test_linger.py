@@ -377,8 +377,9 @@ def test_beyond_the_limit_who_lingers_longest_is_told_to_have_left(
         what=lambda: f"those who linger longest to be told, came {django.events}",
     )
     if relay.workers == 1:
-        left = [n.header("Cookie") for n in django.notices if n.event == UNSUBSCRIBE]
-        assert left == [b"sessionid=%d" % n for n in range(19)]
+        # Notices of different subscribers may overtake each other.
+        left = {n.header("Cookie") for n in django.notices if n.event == UNSUBSCRIBE}
+        assert left == {b"sessionid=%d" % n for n in range(19)}
     relay.stop()
     for n in range(20):
         assert events(django, cookie=f"sessionid={n}") == PAIR
