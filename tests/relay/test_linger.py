@@ -82,7 +82,7 @@ def wait_until_passed(django: FakeDjango, seconds: int) -> None:
 def test_many_polls_on_as_many_connections_are_one_pair(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:
-    relay = start_relay(lingering(django.url, 2))
+    relay = start_relay(lingering(django.url, 6))
     position = None
     for n in range(12):
         poll = relay.hold("c", position, {**ANNA, "X-Poll": str(n)})
@@ -96,7 +96,7 @@ def test_many_polls_on_as_many_connections_are_one_pair(
 def test_many_polls_on_one_connection_are_one_pair(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:
-    relay = start_relay(lingering(django.url, 2))
+    relay = start_relay(lingering(django.url, 6))
     poll = relay.hold("c", headers=ANNA)
     for n in range(12):
         relay.publish("c", b"%d" % n)
@@ -110,7 +110,7 @@ def test_many_polls_on_one_connection_are_one_pair(
 def test_a_poll_that_ran_out_and_is_made_again_is_the_same_visit(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:
-    relay = start_relay(lingering(django.url, 3, {"timeout": 0.3}))
+    relay = start_relay(lingering(django.url, 6, {"timeout": 0.3}))
     for _ in range(5):
         assert relay.get("c", headers=ANNA).status == 304
     wait_for_events(django, *PAIR)
@@ -219,7 +219,7 @@ def test_five_seconds_are_the_default(start_relay: StartRelay, django: FakeDjang
 def test_the_answered_the_deleted_and_the_displaced_linger_alike(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:
-    relay = start_relay(lingering(django.url, 3, {"concurrency": "last"}))
+    relay = start_relay(lingering(django.url, 6, {"concurrency": "last"}))
     first = relay.hold("c", headers=ANNA)
     second = relay.poll("c", headers=ANNA)
     assert first.response().status == 409
@@ -279,7 +279,7 @@ def test_a_session_is_the_same_whatever_else_a_request_carries(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:
     assert_same(
-        start_relay(lingering(django.url, 3)),
+        start_relay(lingering(django.url, 6)),
         django,
         ANNA,
         {"Cookie": "csrftoken=1; sessionid=anna; theme=dark", "User-Agent": "A"},
@@ -327,7 +327,7 @@ def test_subscribers_are_told_apart(
 def test_without_a_session_authorization_or_address_and_agent_tell_who_it_is(
     start_relay: StartRelay, django: FakeDjango, alike: list[Headers]
 ) -> None:
-    assert_same(start_relay(lingering(django.url, 3)), django, *alike)
+    assert_same(start_relay(lingering(django.url, 6)), django, *alike)
 
 
 def test_the_cookies_that_tell_are_a_setting(start_relay: StartRelay, django: FakeDjango) -> None:
@@ -348,7 +348,7 @@ def test_each_of_many_has_one_pair_however_often_it_polls(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:
     number = 150
-    relay = start_relay(lingering(django.url, 4, {"timeout": 0.2}))
+    relay = start_relay(lingering(django.url, 6, {"timeout": 0.2}))
     for _ in range(4):
         polls = [relay.poll("c", headers={"Cookie": f"sessionid={n}"}) for n in range(number)]
         assert {poll.response().status for poll in polls} == {304}
