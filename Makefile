@@ -40,8 +40,8 @@ ASAN_OBJECTS := $(SOURCES:%.c=build/asan/obj/%.o)
 TSAN_OBJECTS := $(SOURCES:%.c=build/tsan/obj/%.o)
 DAEMON_IN_PACKAGE := django_pushserver/pushserver/bin/pushserver
 
-.PHONY: all run demo test unit relay-test conformance django-test js-test browser-test asan tsan memcheck lint format \
-    install clean help
+.PHONY: all run demo test unit relay-test conformance django-test js-test browser-test clients asan tsan memcheck lint \
+    format install clean help
 all: build/pushserver $(DAEMON_IN_PACKAGE)
 
 build/pushserver: $(OBJECTS)
@@ -124,7 +124,7 @@ demo: all build/stamps/demo
 
 # ---- test -------------------------------------------------------------------------
 
-test: lint unit fuzz-corpus asan tsan memcheck conformance bench-test django-test js-test browser-test
+test: lint unit fuzz-corpus asan tsan memcheck conformance bench-test django-test js-test browser-test clients
 	@echo "all tests passed"
 
 # Leaks are errors as well; a report ends the program, so that no test passes over it.
@@ -166,6 +166,11 @@ js-test: all
 browser-test: all
 	node --test tests/browser/*.test.mjs
 
+# Clients that others have written, with 1 and with 4 workers.
+clients: build/asan/pushserver
+	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver $(PYTEST) tests/clients
+	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver node --test tests/clients/*.test.mjs
+
 include tests/fuzz/fuzz.mk
 include bench/bench.mk
 
@@ -187,6 +192,7 @@ lint: build/stamps/test
 	$(MYPY)
 	MYPYPATH=django_pushserver:.:tests/django $(MYPY_FILES) hatch_build.py tests/relay tests/django
 	MYPYPATH=tests/conformance $(MYPY_FILES) tests/conformance
+	MYPYPATH=tests $(MYPY_FILES) tests/clients
 	MYPYPATH=bench $(MYPY_FILES) bench tests/bench tests/instructions
 	MYPYPATH=django_pushserver:examples/django $(MYPY_FILES) \
 	    --disable-error-code var-annotated --disable-error-code no-any-return examples/django
@@ -229,6 +235,7 @@ help:
 	@echo "make install  to PREFIX (/usr/local), below DESTDIR"
 	@echo "make asan, make tsan, make memcheck  the relay's tests under sanitizers and Valgrind"
 	@echo "make conformance      the clauses of the protocol, one by one"
+	@echo "make clients          curl, Chromium and other clients against the relay"
 	@echo "make bench            the relay beside the least that is possible, and beside Nchan;"
 	@echo "                      ARGS='--rounds 3 --runs longpoll.*' for less"
 	@echo "make instructions     how many each poll, delivery and publish takes"

@@ -38,9 +38,15 @@ export default [
   },
   {
     // Functions in them run in the page.
-    files: ['tests/browser/*.mjs'],
+    files: ['tests/browser/*.mjs', 'tests/clients/*.mjs'],
     languageOptions: {
-      globals: { ...globals.browser, $: 'readonly', Updates: 'readonly' },
+      globals: {
+        ...globals.browser,
+        $: 'readonly',
+        NchanSubscriber: 'readonly',
+        ReconnectingEventSource: 'readonly',
+        Updates: 'readonly',
+      },
     },
   },
 ];

@@ -76,10 +76,28 @@ with open("pyproject.toml", "rb") as f:
 PY
 }
 
+# Whether node_modules has all that the lock file names, as it names it.
+has_node_packages() {
+	node - <<'JS'
+const { readFileSync } = require('fs');
+const packages = (file) => JSON.parse(readFileSync(file, 'utf8')).packages;
+try {
+  const there = packages('node_modules/.package-lock.json');
+  const missing = Object.entries(packages('package-lock.json')).filter(([name, wanted]) =>
+    name !== '' && !wanted.optional && there[name]?.version !== wanted.version);
+  process.exitCode = missing.length > 0 ? 1 : 0;
+} catch {
+  process.exitCode = 1;
+}
+JS
+}
+
 install_node() {
 	if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
 		install_packages nodejs npm
 	fi
+	# npm ci empties node_modules first, from under whatever runs from it.
+	! has_node_packages || return 0
 	say "installing Node packages into node_modules (npm ci)"
 	npm ci --silent --no-audit --no-fund
 }
