@@ -151,6 +151,7 @@ class FaultyServer:
             sub("second", first=2, rich=True),
             sub("last-two", first=-2, rich=True),
             sub("gap", limited, gap_event=True),
+            sub("silent", limited),
             sub("full", max_subscribers=1, rich=True),
             sub("few-channels", split=",", max_channels=2, rich=True, creates=True),
             sub("slow-gap", small, gap_event=True),
@@ -224,6 +225,7 @@ class Conversation:
         self.http = HttpConnection(sock, server.broken)
         self.positions = Positions(server.broken)
         self.pairs = 0  # notices begun on this connection
+        self.goes_on = False  # behind a stream that has ended
         self.when_sent: Callable[[], None] = lambda: None  # for who waits for an answer's sending
 
     def run(self) -> None:
@@ -258,6 +260,9 @@ class Conversation:
             except Refused as refused:
                 self.http.respond(request, Answer(refused.status), True)
                 return True
+            if answer is None and self.goes_on:
+                self.goes_on = False
+                continue
             if answer is None:
                 return False
             closes = request.closes and not (request.version == "1.0" and self.broken("http-1-0"))

@@ -85,6 +85,8 @@ class Form:
         self.write(self.closing())
         if self.chunked:
             self.socket.sendall(b"0\r\n\r\n")
+            goes_on = not self.broken(f"{self.kind}-connection-goes-on")
+            self.streaming.subscribing.conversation.goes_on = goes_on
         self.over = True
 
     def take_from_client(self, data: bytes) -> None:
@@ -146,7 +148,7 @@ class Events(Form):
     def message(self, channel: Channel, message: Message, body: bytes, gap: bool) -> None:
         if gap and self.location.gap_event and not self.broken("gap-of-an-event-stream"):
             self.gap(message)
-        if gap and not self.location.gap_event and self.broken("no-gap-event-without-option"):
+        if gap and not self.location.gap_event and self.broken("gap-event-may-be-off"):
             self.gap(message)
         name = message.event
         if self.broken("sse-event-of-its-message-alone"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 META = "ws+meta.nchan"
+META_MORE = "ws+meta.pushserver"
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 LINGER = 0.5  # seconds for the client's close frame
 RSV = {0x40: "ws-rsv1-1002", 0x20: "ws-rsv2-1002", 0x10: "ws-rsv3-1002"}
@@ -42,7 +43,7 @@ class Handshake:
         self.location = location
         self.request = request
         self.key = request.header("sec-websocket-key")
-        self.meta = False
+        self.meta = self.more = False
         self.deflate = False
         self.bits = 15
 
@@ -103,9 +104,10 @@ class Handshake:
         offered = [name.strip() for name in offered]
         if broken("ws-meta-is-accepted"):
             offered = offered[:1]
-        self.meta = META in offered
+        self.more = META_MORE in offered
+        self.meta = META in offered or self.more
         if self.meta:
-            fields.append(("Sec-WebSocket-Protocol", META))
+            fields.append(("Sec-WebSocket-Protocol", META_MORE if self.more else META))
         elif broken("ws-unknown-subprotocol") and any(offered):
             fields.append(("Sec-WebSocket-Protocol", offered[0]))
         elif broken("ws-nothing-unasked"):
@@ -243,18 +245,23 @@ class SocketForm(Form):
         if message.content_type == "image/png" and self.broken("ws-text"):
             binary = True
         if self.handshake.meta:
-            body = self.meta(channel, message) + body
+            body = self.meta(channel, message, gap) + body
             if not text and self.broken("ws-meta-binary"):
                 text, binary = True, False
         self.send_data(TEXT if text and not binary else BINARY, body)
 
-    def meta(self, channel: Channel, message: Message) -> bytes:
+    def meta(self, channel: Channel, message: Message, gap: bool) -> bytes:
         lines = [] if self.broken("ws-meta-lines") else [f"id: {message.id[0]}:{message.id[1]}"]
         if message.content_type is not None:
             lines.append(f"content-type: {message.content_type}")
         elif self.broken("ws-meta-without-content-type"):
             lines.append("content-type: ")
-        if self.location.say_channel and not self.broken("say-channel-in-meta"):
+        more = self.handshake.more and not self.broken("ws-more-meta-lines")
+        if more and message.event is not None:
+            lines.append(f"event: {message.event}")
+        if more and gap and not self.broken("gap-of-a-socket"):
+            lines.append("gap: 1")
+        if (more or self.location.say_channel) and not self.broken("say-channel-in-meta"):
             lines.append(f"channel: {said_channel(channel)}")
         if not message.body and self.broken("ws-meta-of-an-empty-message"):
             return b""

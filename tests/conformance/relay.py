@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +100,8 @@ BOUNDS: dict[str, object] = {
 }
 
 
-def arguments(
-    port: int,
-    notices: int,
-    bounds: Mapping[str, object] = BOUNDS,
-    without: Collection[str] = relay_streams.NOT_YET,
-) -> list[str]:
-    """What the suite must be told of a server that is configured so.
-
-    without: options of streams that it does not have.
-    """
+def arguments(port: int, notices: int, bounds: Mapping[str, object] = BOUNDS) -> list[str]:
+    """What the suite must be told of a server that is configured so."""
     given = {
         "interval-sub": "interval",
         "last-sub": "last",
@@ -134,7 +126,7 @@ def arguments(
     names = ["sub", "pub", "existing-pub", "forego-pub", "closed-pub", "origin-pub", "limited-pub"]
     names += ["expiring-pub", "kept-pub", "small-pub", "nowhere"]
     given |= {name: name for name in names}
-    given |= {name: path for name, path in relay_streams.PATHS.items() if name not in without}
+    given |= relay_streams.PATHS
     result = [f"--{name}={url(port, path)}" for name, path in given.items()]
     result.append(f"--passthrough-listen=127.0.0.1:{notices}")
     return result + [f"--{name}={value}" for name, value in bounds.items()]

@@ -50,6 +50,7 @@ ROWS: dict[str, tuple[str, dict[str, object] | None]] = {
     "second-sub": ("second", {"first_message": 2}),
     "last-two-sub": ("last-two", {"first_message": -2}),
     "gap-sub": ("gap", {"gap_event": True, "store": "limited"}),
+    "silent-sub": ("silent", {"gap_event": False, "store": "limited"}),
     "full-sub": ("full", {"max_subscribers": 1}),
     "few-channels-sub": (
         "few-channels",
@@ -59,8 +60,6 @@ ROWS: dict[str, tuple[str, dict[str, object] | None]] = {
     "slow-close-sub": ("slow-close", {"on_slow": "close", "store": "small"}),
 }
 PATHS = {option: path for option, (path, _) in ROWS.items()}
-# What this version of the relay does not have.
-NOT_YET: frozenset[str] = frozenset(ROWS)
 BOUNDS: dict[str, object] = {
     "ping-interval": 1,
     "ping-timeout": 1,

@@ -17,19 +17,11 @@ from pathlib import Path
 
 import pytest
 import relay
-import relay_streams
 import table
 from hbpr_conformance import __main__ as command
-from hbpr_conformance.options import flag
 from hbpr_conformance.suite import LEVELS
 
 HERE = Path(__file__).resolve().parent
-# The checks that need what the relay does not have.
-NOT_IN_THE_RELAY = {
-    check.id
-    for check in command.CHECKS
-    if {flag(name).removeprefix("--") for name in check.needs} & relay_streams.NOT_YET
-}
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -70,8 +62,8 @@ def test_our_relay_passes_every_check(workers: int) -> None:
     assert not failed
     assert done.returncode == 0
     skipped = {check["id"] for check in document["checks"] if check["result"] == "skip"}
-    assert skipped == NOT_IN_THE_RELAY
-    assert document["summary"]["all"]["pass"] == len(command.CHECKS) - len(NOT_IN_THE_RELAY)
+    assert not skipped
+    assert document["summary"]["all"]["pass"] == len(command.CHECKS)
     assert document["seconds"] < 60
 
 
@@ -284,8 +276,8 @@ def test_the_document_has_every_check_as_it_is_measured_here() -> None:
     assert [row[:2] for row in found] == [(check.id, check.level) for check in command.CHECKS]
     for row, check in zip(found, command.CHECKS, strict=True):
         assert row[2] == table.cell(check.clause)
-        assert row[3] == ("–" if check.id in NOT_IN_THE_RELAY else "pass"), check.id
-        if row[3] == "pass" and row[4] == "**FAIL**":
+        assert row[3] == "pass", check.id
+        if row[4] == "**FAIL**":
             assert table.note(check.id), f"{check.id}: a difference without a word"
 
 

@@ -23,7 +23,7 @@ SECONDS = 2.4
 
 def options_for(server: faulty.FaultyServer, notices: int, timeout: float) -> Options:
     bounds = {**relay.BOUNDS, **faulty.BOUNDS, "timeout": timeout}
-    arguments = relay.arguments(server.port, notices, bounds, without=())
+    arguments = relay.arguments(server.port, notices, bounds)
     return Options(
         **{
             name: value

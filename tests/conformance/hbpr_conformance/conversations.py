@@ -15,7 +15,7 @@ from .frames import (
 )
 from .kinds import SOCKET, socket
 from .options import Options
-from .sockets import META, WebSocket
+from .sockets import META, META_MORE, WebSocket
 from .suite import SETTLE, Section, Trial, expect, expect_equal
 from .wire import Deadline, Failure, Position
 
@@ -92,6 +92,22 @@ def ws_meta_lines(t: Trial) -> None:
     position = t.read(channel, b"a\n\nb").position
     wanted = [("id", position.text), ("content-type", "text/x-a; charset=utf-8")]
     expect_equal(list(message.fields), wanted, "lines")
+
+
+@section.check("decision", NEEDS)
+def ws_more_meta_lines(t: Trial) -> None:
+    """In ws+meta.pushserver these lines have the channel and the event as well."""
+    channel = t.channel()
+    t.post(channel, b"m", {"Content-Type": "text/x-a", "X-EventSource-Event": "news"})
+    (message,) = socket(t, channel, {"Sec-WebSocket-Protocol": META_MORE}).expect(b"m")
+    position = t.read(channel, b"m").position
+    wanted = {
+        "id": position.text,
+        "content-type": "text/x-a",
+        "channel": channel,
+        "event": "news",
+    }
+    expect_equal(dict(message.fields), wanted, "lines")
 
 
 @section.check("decision", NEEDS)

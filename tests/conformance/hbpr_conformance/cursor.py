@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from .kinds import EVENTS, PARTS, SOCKET, STREAM, Kind, events, expect_polled, socket
-from .sockets import META
+from .sockets import META, META_MORE
 from .streaming import Message
 from .suite import Section, Trial, expect, expect_equal, expect_status
 from .wire import Failure, Location, Position
@@ -271,12 +271,23 @@ def no_gap_event_for_nothing(t: Trial) -> None:
     expect_equal([event.kind for event in again], ["message"] * len(again), "events")
 
 
-@section.check("decision", "limited_pub", "limited_sub", "max_messages", "eventsource_sub")
-def no_gap_event_without_option(t: Trial) -> None:
-    """Without gap_event an event stream has messages only."""
-    channel, position, left, _ = _lost(t, t.options.limited_sub)
+@section.check("decision", "limited_pub", "silent_sub", "max_messages", "eventsource_sub")
+def gap_event_may_be_off(t: Trial) -> None:
+    """Where gap events are off an event stream has messages only."""
+    channel, position, left, _ = _lost(t, t.options.silent_sub)
     headers = {"Last-Event-ID": position.text}
-    events(t, channel, headers, location=t.options.limited_sub).expect(*left)
+    events(t, channel, headers, location=t.options.silent_sub).expect(*left)
+
+
+@section.check("decision", *GAP, "websocket_sub")
+def gap_of_a_socket(t: Trial) -> None:
+    """In ws+meta.pushserver the message behind a gap has the line gap, and no other."""
+    channel, position, left, lost = _lost(t)
+    headers = {"Last-Event-ID": position.text, "Sec-WebSocket-Protocol": META_MORE}
+    messages = socket(t, channel, headers, location=t.options.gap_sub).expect(*left)
+    expect_gap(messages[0].field("gap"), lost, "gap:")
+    others = [message.field("gap") for message in messages[1:]]
+    expect_equal(others, [None] * len(others), "gap: of the others")
 
 
 @section.check("decision", *GAP, "multipart_sub")

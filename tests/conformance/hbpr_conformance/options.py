@@ -167,6 +167,7 @@ class Options:
     gap_sub: Location | None = _url(
         "the subscriber location of --limited-pub that says gaps in event streams"
     )
+    silent_sub: Location | None = _url("the same that says none")
     full_sub: Location | None = _url("a subscriber location of one subscriber a channel")
     few_channels_sub: Location | None = _url("as --split-sub, of two channels at most")
     slow_gap_sub: Location | None = _url(

@@ -15,6 +15,7 @@ from .wire import Connection, Deadline, Failure, Location, Response, brief, requ
 
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 META = "ws+meta.nchan"
+META_MORE = "ws+meta.pushserver"
 PIECE = 256
 
 
@@ -156,13 +157,13 @@ class WebSocket(Subscriber):
             raise Failure("a message that inflates", f"{error} of {brief(payload)}") from None
 
     def _message(self, payload: bytes, kind: str) -> Message:
-        if self.protocol != META:
+        if self.protocol not in (META, META_MORE):
             return Message(payload, kind=kind)
         head, blank, body = payload.partition(b"\n\n")
         lines = [line.partition(b": ") for line in head.split(b"\n")]
         expect(
             bool(blank) and all(colon for _, colon, _ in lines),
-            f"lines of {META} and an empty one",
+            f"lines of {self.protocol} and an empty one",
             brief(payload),
         )
         said = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, _, value in lines)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 
 from .kinds import KINDS, PARTS, SOCKET, STREAM, Kind
 from .options import Options
 from .passthrough import PAIR, expect_events, wait_for
-from .suite import Section, Trial, expect, expect_equal, expect_status
-from .wire import Connection, Location, Response
+from .sockets import WebSocket
+from .suite import Section, Trial, expect, expect_equal, expect_message, expect_status
+from .wire import Connection, Failure, Location, Response, brief
 
 section = Section(9, "Streams: what all kinds keep")
 
@@ -53,11 +55,24 @@ BY_HTTP = tuple(kind for kind in KINDS if kind is not SOCKET)
 def expect_refused(
     kind: Kind, t: Trial, status: int, connection: Connection, head: Response
 ) -> None:
-    """Check that a stream is refused: by a status, or a WebSocket also by a close frame."""
-    if kind is SOCKET and head.status == 101:
-        kind.reader(t, connection, head).expect_end("the handshake", 1008)
-    else:
+    """Check that a stream is refused: by a status, or a WebSocket also by a close frame, with
+    JSON that says why."""
+    if kind is not SOCKET or head.status != 101:
         expect_status(head, status, of=connection.asked)
+        return
+    ws = WebSocket(t, connection, head)
+    ws.expect_end("the handshake", 1008)
+    assert ws.closed is not None
+    reason = ws.closed.payload[2:]
+    try:
+        said = json.loads(reason)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or not {"http_status", "explain"} <= set(said):
+        raise Failure("JSON with http_status and explain", brief(reason, 125))
+    code, words = said["http_status"], said["explain"]
+    expect(isinstance(code, int) and 400 <= code < 600, "an http_status", repr(code))
+    expect(isinstance(words, str) and len(words.split()) >= 2, "words", repr(words))
 
 
 # Its beginning
@@ -81,8 +96,7 @@ def malformed_position_400(kind: Kind, t: Trial) -> None:
     channel = t.channel()
     t.post(channel, b"m")
     for text in ("yesterday", "1:2:3", "-1:0"):
-        _, head = kind.ask(t, channel, headers={"Last-Event-ID": text})
-        expect_status(head, 400, of=f"Last-Event-ID: {text}")
+        expect_refused(kind, t, 400, *kind.ask(t, channel, headers={"Last-Event-ID": text}))
 
 
 @over("legacy", "cors", "{} may be read by scripts of any origin", kinds=BY_HTTP)
@@ -357,6 +371,22 @@ def ends_in_its_time(kind: Kind, t: Trial) -> None:
     stream.expect(b"m", after="POST")
     stream.expect_nothing("before its time", 0.6 * hold)
     stream.expect_end("its time-out", 1000, hold + t.soon)
+
+
+@over(
+    "decision",
+    "connection-goes-on",
+    "Behind the last chunk of {} the connection goes on",
+    kinds=BY_HTTP,
+)
+def connection_goes_on(kind: Kind, t: Trial) -> None:
+    channel, stream = kind.begin(t)
+    t.request(t.options.pub, "DELETE", channel)
+    stream.expect_end("DELETE", 1001)
+    other = t.channel()
+    t.post(other, b"m")
+    t.send(stream.connection, kind.location(t.options), "GET", other)
+    expect_message(stream.connection.read_final(), b"m")
 
 
 @over(
