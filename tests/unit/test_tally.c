@@ -33,14 +33,13 @@ static char *
 channel_text(enum info_format format, const void *id, size_t len, uint64_t number)
 {
 	struct store_listed channel = channel_of(id, len, number);
-	char *buf = malloc(TALLY_CHANNEL_ROOM(len));
+	char *buf = malloc(TALLY_CHANNEL_ROOM(len) + 1);
 	struct tally y = {.t = text_in(buf, TALLY_CHANNEL_ROOM(len)), .format = format};
 
 	tally_channel(&y, &channel);
 	assert_true(text_ok(&y.t));
 	assert_null(memchr(buf, '\0', text_len(&y.t)));
 	assert_true(utf8_valid(buf, text_len(&y.t)));
-	buf = realloc(buf, text_len(&y.t) + 1);
 	buf[text_len(&y.t)] = '\0';
 	channel_id_unref(channel.id);
 	return buf;
