@@ -109,12 +109,19 @@ fits(const struct range *r, const char *offer)
 	return strcmp(r->name, any) == 0 ? 2 : strcmp(r->name, "*/*") == 0;
 }
 
+/* The type that each format is answered with. */
+static bool
+is_own(size_t offer)
+{
+	return offer == 0 || offers[offer].format != offers[offer - 1].format;
+}
+
 static enum info_format
-choose(const char *s, size_t len)
+choose(const char *s, size_t len, enum info_format usual)
 {
 	static struct range ranges[RANGES_MAX];
 	size_t n = 0, from = 0, best_at = 0;
-	enum info_format best = INFO_PLAIN;
+	enum info_format best = usual;
 	int best_q = 0, best_fit = 0;
 
 	for (size_t i = 0; i <= len; i++)
@@ -133,9 +140,12 @@ choose(const char *s, size_t len)
 			}
 		if (fit == 0 || ranges[at].q == 0)
 			continue;
-		/* The weight, then who named it best, then who named it first, then our order. */
+		/* The weight, then who named it best, then who named it first, then what is
+		 * usual, then our order. */
 		if (ranges[at].q > best_q || (ranges[at].q == best_q && fit > best_fit) ||
-		    (ranges[at].q == best_q && fit == best_fit && at < best_at)) {
+		    (ranges[at].q == best_q && fit == best_fit && at < best_at) ||
+		    (ranges[at].q == best_q && fit == best_fit && at == best_at &&
+			offers[o].format == usual && is_own(o))) {
 			best = offers[o].format;
 			best_q = ranges[at].q;
 			best_fit = fit;
@@ -143,6 +153,23 @@ choose(const char *s, size_t len)
 		}
 	}
 	return best;
+}
+
+static void
+check_choice(const char *s, size_t size, enum info_format usual)
+{
+	const enum info_format found = info_negotiate(s, size, usual);
+	const enum info_format strict = choose(s, size, usual);
+	char *upper;
+
+	PROMISE(found == strict, "\"%.*s\" is format %d, not %d", (int)size, s, strict, found);
+	PROMISE(info_content_type(found) != NULL, "format %d", found);
+	upper = fuzz_copy((const uint8_t *)s, size);
+	for (size_t i = 0; i < size; i++)
+		upper[i] = (char)toupper((unsigned char)s[i]);
+	PROMISE(info_negotiate(upper, size, usual) == found,
+	    "another case, another format: \"%.*s\"", (int)size, s);
+	free(upper);
 }
 
 static void
@@ -171,20 +198,13 @@ check_writing(const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	enum info_format found, strict;
 	char *s;
 
 	if (size >= RANGES_MAX)
 		return 0;
 	s = fuzz_copy(data, size);
-	found = info_negotiate(s, size, INFO_PLAIN);
-	strict = choose(s, size);
-	PROMISE(found == strict, "\"%.*s\" is format %d, not %d", (int)size, s, strict, found);
-	PROMISE(info_content_type(found) != NULL, "format %d", found);
-	for (size_t i = 0; i < size; i++)
-		s[i] = (char)toupper((unsigned char)s[i]);
-	PROMISE(info_negotiate(s, size, INFO_PLAIN) == found,
-	    "another case, another format: \"%.*s\"", (int)size, s);
+	for (int f = INFO_PLAIN; f <= INFO_YAML; f++)
+		check_choice(s, size, (enum info_format)f);
 	check_writing(data, size);
 	free(s);
 	return 0;
