@@ -50,7 +50,7 @@ go_on(struct utf8 *u, unsigned char c)
 bool
 utf8_feed(struct utf8 *u, const char *p, size_t len)
 {
-	const char *end = p + len;
+	const char *end = len > 0 ? p + len : p; /* p of nothing may be NULL */
 	uint64_t eight;
 
 	while (p < end) {

@@ -25,9 +25,7 @@ wsdeflate_message(const char *data, size_t len, unsigned window_bits, char *out)
 	int memory, rc;
 	size_t made = 0;
 
-	if (len <= TAIL_LEN || len > UINT_MAX)
-		return 0;
-	if (window_bits < WSDEFLATE_WINDOW_MIN)
+	if (window_bits < WSDEFLATE_WINDOW_MIN || len > UINT_MAX)
 		return 0;
 	if (bits > window_bits)
 		bits = window_bits;
@@ -51,7 +49,7 @@ wsdeflate_message(const char *data, size_t len, unsigned window_bits, char *out)
 	z.avail_out = (uInt)len;
 	rc = deflate(&z, Z_SYNC_FLUSH);
 	/* Only with room left over is the flush complete, and its tail in out. */
-	if (rc == Z_OK && z.avail_in == 0 && z.avail_out > 0)
+	if (rc == Z_OK && z.avail_out > 0)
 		made = len - z.avail_out - TAIL_LEN;
 	(void)deflateEnd(&z);
 	return made;

@@ -403,7 +403,7 @@ static int
 end_message(struct wsframe_reader *r, const struct wsframe_limits *limits, const char *p,
     size_t len, struct wsframe_event *ev)
 {
-	int type = r->type;
+	int type = (int)r->type;
 
 	if (r->compressed) {
 		if (inflate_message(r, limits, p, len, ev) < 0)

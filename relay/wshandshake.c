@@ -168,11 +168,8 @@ read_value(struct cursor *c, struct value *v)
 	for (; c->p < c->end && *c->p != '"'; c->p++) {
 		if (quoted && *c->p == '\\' && ++c->p == c->end)
 			return false;
-		if (!is_token_char(*c->p)) {
-			if (quoted)
-				return false;
+		if (!is_token_char(*c->p))
 			break;
-		}
 		if (v->len < VALUE_MAX)
 			v->text[v->len] = *c->p;
 		v->len++;

@@ -1,6 +1,6 @@
 # Fuzzing, included by the Makefile: docs/fuzzing.md.
 
-FUZZ_TARGETS := request location template percent position config negotiate store table
+FUZZ_TARGETS := request location template percent position config negotiate store table wsframe wsdeflate wshandshake
 # For each target. A long run is `make fuzz FUZZ_SECONDS=1800`.
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang-14
@@ -15,14 +15,16 @@ fuzz_objects = $(patsubst %.c,$(1)/%.o,$(filter-out $(if $(filter store,$(2)),st
 
 # ---- the corpora as a test: gcc, every input once ------------------------------------
 
+FUZZ_LIBS_wsframe := -lwslay
+
 define fuzz_rules
 build/asan/fuzz/$(1): $(call fuzz_objects,build/asan/obj,$(1)) build/asan/obj/tests/fuzz/main.o
 	@mkdir -p $$(@D)
-	$$(CC) $$(SANITIZE) $$(LINK) -o $$@ $$^ $$(LINK_LIBS)
+	$$(CC) $$(SANITIZE) $$(LINK) -o $$@ $$^ $$(LINK_LIBS) $(FUZZ_LIBS_$(1))
 
 build/fuzz/$(1): $(call fuzz_objects,build/fuzz/obj,$(1))
 	@mkdir -p $$(@D)
-	$$(FUZZ_CC) -fsanitize=fuzzer $$(FUZZ_SANITIZE) $$(LINK) -o $$@ $$^ $$(LINK_LIBS)
+	$$(FUZZ_CC) -fsanitize=fuzzer $$(FUZZ_SANITIZE) $$(LINK) -o $$@ $$^ $$(LINK_LIBS) $(FUZZ_LIBS_$(1))
 endef
 $(foreach t,$(FUZZ_TARGETS),$(eval $(call fuzz_rules,$(t))))
 

@@ -21,9 +21,12 @@ struct ws_transcript {
 	size_t len, cap;
 	size_t before_last; /* length of text before the last event */
 	size_t events;
+	size_t used;     /* bytes read, up to an end */
 	unsigned error;  /* the close code, or 0 */
 	const char *why; /* with it */
 	unsigned code;   /* of the peer's close frame, or 0 */
+	bool incomplete; /* with no error, there is no end */
+	bool in_close;   /* wslay: it was reading a close frame */
 };
 
 static inline void
@@ -70,8 +73,9 @@ ws_say_data(struct ws_transcript *tr, const char *what, const char *data, size_t
 static inline void
 ws_clear(struct ws_transcript *tr)
 {
-	tr->len = tr->before_last = tr->events = 0;
+	tr->len = tr->before_last = tr->events = tr->used = 0;
 	tr->error = tr->code = 0;
+	tr->incomplete = tr->in_close = false;
 	tr->why = NULL;
 	ws_say_bytes(tr, "", 0);
 }
@@ -150,6 +154,7 @@ ws_read_piece(struct wsframe_reader **reader, const struct wsframe_limits *limit
 		PROMISE(used <= len, "%zu of %zu bytes", used, len);
 		at += used;
 		len -= used;
+		tr->used += used;
 		ws_check_event(type, &ev, limits);
 		tr->before_last = tr->len;
 		if (type == WSFRAME_MORE) {
@@ -190,6 +195,7 @@ ws_read(const void *bytes, size_t len, const size_t *cuts, size_t n_cuts,
 		more = ws_read_piece(&reader, limits, (const uint8_t *)bytes + from, to - from, tr);
 		from = to;
 	}
+	tr->incomplete = more && reader != NULL;
 	if (more)
 		ws_say_bytes(
 		    tr, reader == NULL ? "idle\n" : "incomplete\n", reader == NULL ? 5 : 11);
@@ -209,6 +215,7 @@ struct ws_by_wslay {
 	/* NULL, or adds a compressed message to tr; returns 0, or the error's code. */
 	unsigned (*inflated)(
 	    struct ws_transcript *tr, enum wsframe_type type, const uint8_t *data, size_t len);
+	uint64_t keep_max; /* messages beyond are said as not kept */
 	bool closed;
 	unsigned error; /* of inflated */
 };
@@ -242,6 +249,16 @@ ws_wslay_send(wslay_event_context_ptr ctx, const uint8_t *data, size_t len, int 
 }
 
 static inline void
+ws_wslay_frame(
+    wslay_event_context_ptr ctx, const struct wslay_event_on_frame_recv_start_arg *frame, void *arg)
+{
+	struct ws_by_wslay *w = arg;
+
+	(void)ctx;
+	w->tr->in_close = frame->opcode == WSFRAME_CLOSE;
+}
+
+static inline void
 ws_wslay_message(
     wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *msg, void *arg)
 {
@@ -265,34 +282,48 @@ ws_wslay_message(
 	} else if (msg->rsv != 0 && w->inflated != NULL) {
 		w->error = w->inflated(w->tr, type, msg->msg, len);
 	} else {
-		ws_say_data(w->tr, ws_type_name(type), data, len);
+		bool kept = type >= WSFRAME_CLOSE || len <= w->keep_max;
+
+		ws_say_data(w->tr, ws_type_name(type), kept ? data : NULL, len);
 	}
 	w->tr->events++;
 }
 
+/* All of a head, which wslay wants before it looks at its first byte, and a byte behind. */
+#define WS_HEAD_ROOM 15
+
 /*
- * All bytes at once. How it ended is "closed" or "error ...", or nothing: wslay does not
- * tell whether something is incomplete. *w is filled in but for inflated.
+ * All bytes at once, after ours has read them; up to where ours found an error, and zeros
+ * from there, so that what it found in part of a head is in a whole one. How it ended is
+ * "closed" or "error ...", or nothing: wslay does not tell whether something is incomplete.
+ * *w is filled in but for inflated and keep_max.
  */
 static inline void
-ws_read_by_wslay(struct ws_by_wslay *w, const void *bytes, size_t len, uint64_t message_max,
-    bool deflate, struct ws_transcript *tr)
+ws_read_by_wslay(struct ws_by_wslay *w, const void *bytes, size_t len,
+    const struct ws_transcript *ours, const struct wsframe_limits *limits, struct ws_transcript *tr)
 {
+	size_t given = ours->error != 0 ? ours->used + WS_HEAD_ROOM : len;
+	uint8_t *copy = calloc(1, given > 0 ? given : 1);
 	const struct wslay_event_callbacks callbacks = {.recv_callback = ws_wslay_recv,
 	    .send_callback = ws_wslay_send,
+	    .on_frame_recv_start_callback = ws_wslay_frame,
 	    .on_msg_recv_callback = ws_wslay_message};
 	wslay_event_context_ptr ctx;
 
+	if (copy == NULL)
+		abort();
+	if (len > 0)
+		memcpy(copy, bytes, ours->error != 0 ? ours->used : len);
 	ws_clear(tr);
-	w->at = bytes;
-	w->left = len;
+	w->at = copy;
+	w->left = given;
 	w->tr = tr;
 	w->closed = false;
 	w->error = 0;
 	if (wslay_event_context_server_init(&ctx, &callbacks, w) != 0)
 		abort();
-	wslay_event_config_set_max_recv_msg_length(ctx, message_max);
-	if (deflate)
+	wslay_event_config_set_max_recv_msg_length(ctx, limits->message_max);
+	if (limits->deflate)
 		wslay_event_config_set_allowed_rsv_bits(ctx, WSLAY_RSV1_BIT);
 	while (wslay_event_want_read(ctx) && w->left > 0 && w->error == 0)
 		if (wslay_event_recv(ctx) != 0)
@@ -311,22 +342,25 @@ ws_read_by_wslay(struct ws_by_wslay *w, const void *bytes, size_t len, uint64_t 
 		ws_say(tr, "error", tr->error);
 	}
 	wslay_event_context_free(ctx);
+	free(copy);
 }
 
 /*
  * The same, but for whether something is incomplete, which wslay does not tell, and for
- * close frames: it knows no code that was registered after RFC 6455, and looks at the reason
- * before it looks at the code.
+ * close frames: it knows no code that was registered after RFC 6455, looks at the reason
+ * before it looks at the code, and at each of its bytes as it comes.
  */
 static inline bool
 ws_agree(const struct ws_transcript *ours, const struct ws_transcript *theirs)
 {
 	size_t len = ours->len;
-	bool newer = ours->code >= 1012 && ours->code <= 1014;
+	bool newer =
+	    ours->code >= 1012 && ours->code <= 1014 && theirs->error == WSFRAME_PROTOCOL_ERROR;
+	bool reason_first = theirs->in_close && theirs->error == WSFRAME_BAD_PAYLOAD &&
+			    (ours->incomplete || (ours->error == WSFRAME_PROTOCOL_ERROR &&
+						     strstr(ours->why, "close code") != NULL));
 
-	if ((newer && theirs->error == WSFRAME_PROTOCOL_ERROR) ||
-	    (ours->error == WSFRAME_PROTOCOL_ERROR && strstr(ours->why, "close code") != NULL &&
-		theirs->error == WSFRAME_BAD_PAYLOAD))
+	if (newer || reason_first)
 		return ours->before_last == theirs->before_last &&
 		       memcmp(ours->text, theirs->text, ours->before_last) == 0;
 	/* "idle" or "incomplete". */

@@ -182,6 +182,7 @@ test_texts_of_all_lengths_are_valid_with_a_character_anywhere(void **state UNUSE
 	char text[80];
 
 	assert_true(valid("", 0));
+	assert_true(utf8_valid(NULL, 0));
 	for (size_t len = 0; len < 40; len++)
 		for (size_t at = 0; at <= len; at++)
 			for (size_t c = 0; c < ARRAY_LEN(characters); c++) {

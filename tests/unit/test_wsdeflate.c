@@ -137,6 +137,27 @@ test_a_larger_window_finds_what_lies_further_back(void **state UNUSED)
 	free(text);
 }
 
+/* zlib looks for nothing in the last 262 bytes of its window: that of a short message, which
+ * is chosen by its length, is larger than the message by so much. */
+static void
+test_a_repetition_is_found_anywhere_in_a_short_message(void **state UNUSED)
+{
+	char message[1000];
+	size_t made;
+
+	for (size_t i = 0; i < sizeof(message); i++)
+		message[i] = (char)next_random();
+	for (size_t len = 250; len <= sizeof(message); len += 10) {
+		char *copy = malloc(len);
+
+		memcpy(copy, message, len);
+		memcpy(copy + len - 100, copy, 100);
+		free(compress_message(copy, len, 15, &made));
+		assert_in_range(made, len - 100, len - 30);
+		free(copy);
+	}
+}
+
 static void
 test_what_does_not_become_shorter_is_not_compressed(void **state UNUSED)
 {
@@ -316,6 +337,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_window_makes_what_a_reader_with_no_more_can_inflate),
 	    cmocka_unit_test(test_a_larger_window_finds_what_lies_further_back),
+	    cmocka_unit_test(test_a_repetition_is_found_anywhere_in_a_short_message),
 	    cmocka_unit_test(test_what_does_not_become_shorter_is_not_compressed),
 	    cmocka_unit_test(test_messages_of_every_length_come_back_or_are_left_as_they_are),
 	    cmocka_unit_test(test_windows_that_zlib_has_not_are_not_compressed_for),

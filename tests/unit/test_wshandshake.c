@@ -184,8 +184,12 @@ test_without_upgrade_in_both_fields_no_websocket_is_asked_for(void **state UNUSE
 	field("Upgrade", "websocket");
 	assert_false(wshandshake_asked(&f.h));
 	/* Several fields are one list. */
+	field("Upgrade", "h2c");
 	field("Connection", "keep-alive");
+	assert_false(wshandshake_asked(&f.h));
 	field("Connection", "Upgrade");
+	assert_true(wshandshake_asked(&f.h));
+	field("Connection", "X-Hop");
 	assert_true(wshandshake_asked(&f.h));
 }
 
