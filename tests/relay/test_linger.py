@@ -12,6 +12,7 @@ from .client import Headers, Poll, wait_until
 from .conftest import StartRelay
 from .daemon import Config, Daemon, config
 from .fake_django import FakeDjango
+from .streams import events as open_stream
 
 SUBSCRIBE, UNSUBSCRIBE = "subscribe", "unsubscribe"
 PAIR = [SUBSCRIBE, UNSUBSCRIBE]
@@ -230,6 +231,47 @@ def test_the_answered_the_deleted_and_the_displaced_linger_alike(
     assert third.response().status == 410
     relay.hold("c", headers=ANNA).reset()
     wait_for_events(django, *PAIR)
+
+
+# Streams, and several channels at once
+
+
+def test_a_stream_that_is_opened_again_in_time_never_left(
+    start_relay: StartRelay, django: FakeDjango
+) -> None:
+    relay = start_relay(lingering(django.url, 6))
+    for n in range(5):
+        stream = open_stream(relay, "c", ANNA)
+        relay.publish("c", b"%d" % n)
+        assert stream.read_event().data == "0"
+        stream.close()
+        relay.wait_until_held("c", 0)
+    poll = relay.hold("c", relay.publish("c", b"last")[0], headers=ANNA)
+    assert events(django) == [SUBSCRIBE]
+    leave(relay, poll)
+    wait_for_events(django, *PAIR)
+
+
+def test_of_several_channels_each_is_come_to_and_left_by_itself(
+    start_relay: StartRelay, django: FakeDjango
+) -> None:
+    settings = lingering(django.url, 1)
+    several = {**settings["locations"][1], "url": "/several/([^/]+)/([^/]+)"}
+    settings["locations"].append({k: v for k, v in several.items() if k != "prefix"})
+    relay = start_relay(settings)
+    both = Poll(relay.address, "/several/c/d", headers=ANNA)
+    wait_for_events(django, SUBSCRIBE, channel="c")
+    wait_for_events(django, SUBSCRIBE, channel="d")
+    other = Poll(relay.address, "/several/c/e", headers=ANNA)
+    wait_for_events(django, SUBSCRIBE, channel="e")
+    both.close()
+    wait_for_events(django, *PAIR, channel="d")
+    start_clock(relay, 1)
+    wait_until_passed(django, 1)
+    assert events(django, "c") == events(django, "e") == [SUBSCRIBE]
+    other.close()
+    wait_for_events(django, *PAIR, channel="c")
+    wait_for_events(django, *PAIR, channel="e")
 
 
 # Who is who
