@@ -147,8 +147,14 @@ on_event(UNUSED evutil_socket_t fd, short what, void *arg)
 			conn_close(conn, "the subscriber has left");
 			break;
 		}
-		if (what & EV_READ)
+		if (what & EV_READ) {
 			conn->unread = true;
+			/* A stream that has sent all goes on to wait, and no new edge tells it. */
+			if (conn_is_reset(conn)) {
+				conn_close(conn, "reset by the peer");
+				break;
+			}
+		}
 		if (what & EV_WRITE)
 			conn_resume(conn);
 		break;

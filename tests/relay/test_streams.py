@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import time
 
 import pytest
@@ -31,6 +32,23 @@ def test_a_stream_is_held_until_its_client_leaves(relay: Daemon) -> None:
     stream.close()
     relay.wait_until_held("room", 0)
     assert relay.post("room", b"two").status == 202
+
+
+def test_streams_that_are_reset_between_two_reads_are_held_no_longer(relay: Daemon) -> None:
+    """The reset comes before they wait, from when on nothing more would tell of it."""
+    relay.publish("room", b"one", b"two")
+    for _ in range(5):
+        clients = [relay.connect() for _ in range(200)]
+        # All requests are there at once, so the first streams have long begun when the last do.
+        relay.send_signal(signal.SIGSTOP)
+        for client in clients:
+            client.send_request("GET", "/sub/room", EVENTS)
+        relay.send_signal(signal.SIGCONT)
+        for client in clients:
+            assert client.has_answer(10)
+            client.reset()
+        relay.connections.clear()
+        relay.wait_until_held("room", 0)
 
 
 def test_a_stream_gets_what_is_stored_and_then_what_comes_in_order(relay: Daemon) -> None:
