@@ -10,6 +10,7 @@ from .kinds import KINDS, PARTS, SOCKET, STREAM, Kind
 from .options import Options
 from .passthrough import PAIR, expect_events, wait_for
 from .sockets import WebSocket
+from .streaming import Subscriber
 from .suite import Section, Trial, expect, expect_equal, expect_message, expect_status
 from .wire import Connection, Failure, Location, Response, brief
 
@@ -153,6 +154,17 @@ section.add(
 )
 
 
+def _waiting(kind: Kind, t: Trial) -> tuple[str, Subscriber]:
+    """A channel and a stream of it that has nothing to read from its beginning.
+
+    One that has may still be on its way from reading what is stored to waiting when its client
+    has read all.
+    """
+    channel = t.channel()
+    position = t.start(channel)
+    return channel, kind.open(t, channel, headers={"Last-Event-ID": position.text})
+
+
 # Its messages
 
 
@@ -226,7 +238,7 @@ def any_bytes(kind: Kind, t: Trial) -> None:
 
 @over("decision", "unstored-message", "{} has messages that are not stored", "forego_pub")
 def unstored_message(kind: Kind, t: Trial) -> None:
-    channel, stream = kind.begin(t)
+    channel, stream = _waiting(kind, t)
     answer = t.post(channel, b"unstored", publisher=t.options.forego_pub)
     expect_status(answer, 201, of="POST")
     stream.expect(b"unstored", after="POST")
@@ -271,7 +283,7 @@ def empty_position_is_none(kind: Kind, t: Trial) -> None:
 
 @over("must", "is-held", "{} is held: a POST is 201 while it is open")
 def is_held(kind: Kind, t: Trial) -> None:
-    channel, stream = kind.begin(t)
+    channel, stream = _waiting(kind, t)
     for body in (b"one", b"two"):
         expect_status(t.post(channel, body), 201, of="POST while it is open")
         stream.expect(body, after="POST")
