@@ -14,6 +14,9 @@
  */
 #include "relay/request.h"
 
+#include "relay/fastrequest.h"
+#include "relay/head.h"
+
 #include <http_parser.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,12 +26,6 @@
 #define CHUNK_NOISE_MAX 16384
 /* The first line beside its target: a method, two spaces and the version. */
 #define REQUEST_LINE_EXTRA 64
-
-/* Offsets into request.base, so that the head can be moved. */
-struct field {
-	uint32_t name, value;
-	uint32_t name_len, value_len;
-};
 
 enum phase {
 	PHASE_HEAD,
@@ -63,26 +60,20 @@ struct request {
 	unsigned error;
 	const char *why;
 
-	/* The head: in the reader's buffer, or copied to head. */
+	/* The bytes of the head: in the reader's buffer, or copied. */
 	const char *base;
-	char *head;
-	size_t head_len, head_cap;
+	char *copy;
+	size_t copy_len, copy_cap;
 	size_t scanned;      /* bytes known to be whole lines, all but the last CRLF found */
 	size_t line_start;   /* of the line at hand */
 	size_t fields_start; /* behind the request line; 0 while that is incomplete */
 
-	enum request_method method;
-	uint32_t target, target_len, path, path_len, query, query_len;
-	bool has_query, http10, keep_alive;
-	uint32_t known[HEADER_COUNT]; /* index of a field + 1; 0: absent */
-	uint32_t twice;               /* bit h: header h came again */
-	struct field *fields;         /* as many as limits.header_size has room for */
-	size_t n_fields, fields_cap;
+	struct head head; /* what it says; its offsets are from base on */
+	uint32_t target, target_len;
 	bool has_coding; /* a Transfer-Encoding header has come */
 
 	bool chunked;
-	int64_t content_length; /* -1: not given */
-	uint64_t body_left;     /* of Content-Length */
+	uint64_t body_left; /* of Content-Length */
 	enum chunk_state chunk;
 	uint64_t chunk_left;
 	size_t chunk_noise;
@@ -91,28 +82,6 @@ struct request {
 	const char *body; /* in the reader's buffer or in body_buf */
 	char *body_buf;
 	size_t body_len, body_cap;
-};
-
-static const struct {
-	const char *name;
-	enum request_header header;
-} known_headers[] = {
-    {"Accept", HEADER_ACCEPT},
-    {"Content-Length", HEADER_CONTENT_LENGTH},
-    {"Content-Type", HEADER_CONTENT_TYPE},
-    {"Event-Id", HEADER_EVENT_ID},
-    {"Event-Type", HEADER_EVENT_TYPE},
-    {"Expect", HEADER_EXPECT},
-    {"Host", HEADER_HOST},
-    {"If-Modified-Since", HEADER_IF_MODIFIED_SINCE},
-    {"If-None-Match", HEADER_IF_NONE_MATCH},
-    {"Last-Event-ID", HEADER_LAST_EVENT_ID},
-    {"Origin", HEADER_ORIGIN},
-    {"TE", HEADER_TE},
-    {"Transfer-Encoding", HEADER_TRANSFER_ENCODING},
-    {"Upgrade", HEADER_UPGRADE},
-    {"User-Agent", HEADER_USER_AGENT},
-    {"X-EventSource-Event", HEADER_X_EVENTSOURCE_EVENT},
 };
 
 void
@@ -129,6 +98,10 @@ request_new(const struct request_limits *limits)
 
 	if (req == NULL)
 		return NULL;
+	if (head_init(&req->head) < 0) {
+		free(req);
+		return NULL;
+	}
 	req->limits = limits;
 	request_reset(req);
 	return req;
@@ -139,9 +112,9 @@ request_free(struct request *req)
 {
 	if (req == NULL)
 		return;
-	free(req->head);
+	free(req->copy);
 	free(req->body_buf);
-	free(req->fields);
+	head_free(&req->head);
 	free(req);
 }
 
@@ -156,13 +129,10 @@ request_reset(struct request *req)
 	req->error = 0;
 	req->why = NULL;
 	req->base = NULL;
-	req->head_len = req->scanned = req->line_start = req->fields_start = 0;
-	req->n_fields = 0;
+	req->copy_len = req->scanned = req->line_start = req->fields_start = 0;
+	head_reset(&req->head);
 	req->has_coding = false;
-	req->twice = 0;
-	memset(req->known, 0, sizeof(req->known));
 	req->chunked = false;
-	req->content_length = -1;
 	req->body_left = 0;
 	req->keep_body = false;
 	req->body_max = 0;
@@ -251,12 +221,12 @@ check_request_line(
 		*why = "only HTTP/1.0 and HTTP/1.1 are spoken here";
 		return 505;
 	}
-	req->http10 = line[i + 7] == '0';
-	req->method = METHOD_OTHER;
+	req->head.http10 = line[i + 7] == '0';
+	req->head.method = METHOD_OTHER;
 	for (size_t m = 0; m < ARRAY_LEN(methods); m++)
 		if (strlen(methods[m].name) == *method_len &&
 		    memcmp(methods[m].name, line, *method_len) == 0)
-			req->method = methods[m].method;
+			req->head.method = methods[m].method;
 	return 0;
 }
 
@@ -360,17 +330,17 @@ on_header_field(http_parser *parser, const char *at, size_t len)
 
 	if (req->phase != PHASE_HEAD)
 		return 0; /* a trailer: checked by the chunk guard, and of no use here */
-	if (req->n_fields == req->fields_cap) {
-		size_t cap = req->fields_cap == 0 ? 32 : req->fields_cap * 2;
-		struct field *fields = realloc(req->fields, cap * sizeof(*fields));
+	if (req->head.n_fields == req->head.fields_cap) {
+		size_t cap = req->head.fields_cap * 2;
+		struct field *fields = realloc(req->head.fields, cap * sizeof(*fields));
 
 		if (fields == NULL)
 			return 1;
-		req->fields = fields;
-		req->fields_cap = cap;
+		req->head.fields = fields;
+		req->head.fields_cap = cap;
 	}
 	/* The head is fed in one piece, so a name comes in one piece. */
-	f = &req->fields[req->n_fields++];
+	f = &req->head.fields[req->head.n_fields++];
 	f->name = (uint32_t)(at - req->base);
 	f->name_len = (uint32_t)len;
 	f->value = 0;
@@ -391,7 +361,7 @@ on_header_value(http_parser *parser, const char *at, size_t len)
 
 	if (req->phase != PHASE_HEAD)
 		return 0;
-	f = &req->fields[req->n_fields - 1];
+	f = &req->head.fields[req->head.n_fields - 1];
 	while (len > 0 && at[len - 1] == ' ')
 		len--;
 	f->value = (uint32_t)(at - req->base);
@@ -409,17 +379,16 @@ on_url(http_parser *parser, const char *at, size_t len)
 	return 0;
 }
 
+/* Some bytes of the body; -1: it is over its limit, or memory is out. */
 static int
-on_body(http_parser *parser, const char *at, size_t len)
+take_body(struct request *req, const char *at, size_t len)
 {
-	struct request *req = parser->data;
-
 	req->body_seen += len;
 	if (req->body_seen > req->body_max)
-		return 1;
+		return -1;
 	if (!req->keep_body)
 		return 0;
-	if (req->body_len == 0 && !req->chunked && (int64_t)len == req->content_length) {
+	if (req->body_len == 0 && !req->chunked && (int64_t)len == req->head.content_length) {
 		req->body = at; /* whole and in place: the message takes it from here */
 		req->body_len = len;
 		return 0;
@@ -432,7 +401,7 @@ on_body(http_parser *parser, const char *at, size_t len)
 			cap *= 2;
 		buf = realloc(req->body_buf, cap);
 		if (buf == NULL)
-			return 1;
+			return -1;
 		req->body_buf = buf;
 		req->body_cap = cap;
 	}
@@ -440,6 +409,12 @@ on_body(http_parser *parser, const char *at, size_t len)
 	req->body_len += len;
 	req->body = req->body_buf;
 	return 0;
+}
+
+static int
+on_body(http_parser *parser, const char *at, size_t len)
+{
+	return take_body(parser->data, at, len);
 }
 
 static const http_parser_settings settings = {
@@ -458,18 +433,12 @@ slice_is(struct slice s, const char *text)
 static void
 index_fields(struct request *req)
 {
-	for (size_t i = 0; i < req->n_fields; i++) {
-		for (size_t k = 0; k < ARRAY_LEN(known_headers); k++) {
-			enum request_header h = known_headers[k].header;
+	for (size_t i = 0; i < req->head.n_fields; i++) {
+		const struct field *f = &req->head.fields[i];
+		const enum request_header h = head_known(req->base + f->name, f->name_len);
 
-			if (!name_is(req, &req->fields[i], known_headers[k].name))
-				continue;
-			if (req->known[h] != 0)
-				req->twice |= 1u << h;
-			else
-				req->known[h] = (uint32_t)(i + 1);
-			break;
-		}
+		if (h != HEADER_COUNT)
+			head_index(&req->head, h, i);
 	}
 }
 
@@ -477,8 +446,8 @@ bool
 request_next_option(
     const struct request *req, struct connection_cursor *cursor, struct slice *option)
 {
-	for (; cursor->field < req->n_fields; cursor->field++, cursor->at = 0) {
-		const struct field *f = &req->fields[cursor->field];
+	for (; cursor->field < req->head.n_fields; cursor->field++, cursor->at = 0) {
+		const struct field *f = &req->head.fields[cursor->field];
 		const char *p, *end, *comma;
 
 		if (cursor->at >= f->value_len || !name_is(req, f, "Connection"))
@@ -505,7 +474,7 @@ is_kept_alive(const struct request *req)
 {
 	struct connection_cursor cursor = {0, 0};
 	struct slice option;
-	bool keep = !req->http10;
+	bool keep = !req->head.http10;
 
 	while (request_next_option(req, &cursor, &option)) {
 		if (slice_is(option, "close"))
@@ -538,10 +507,10 @@ split_target(struct request *req)
 	size_t len = req->target_len, start = 0, i;
 
 	if (len == 1 && t[0] == '*') {
-		req->path = req->target;
-		req->path_len = 1;
-		req->query_len = 0;
-		req->has_query = false;
+		req->head.path = req->target;
+		req->head.path_len = 1;
+		req->head.query_len = 0;
+		req->head.has_query = false;
 		return true;
 	}
 	if (t[0] != '/') {
@@ -556,11 +525,11 @@ split_target(struct request *req)
 	i = start;
 	while (i < len && t[i] != '?')
 		i++;
-	req->path = req->target + (uint32_t)start;
-	req->path_len = (uint32_t)(i - start);
-	req->has_query = i < len && t[i] == '?';
-	req->query = req->target + (uint32_t)i + 1;
-	req->query_len = req->has_query ? (uint32_t)(len - i - 1) : 0;
+	req->head.path = req->target + (uint32_t)start;
+	req->head.path_len = (uint32_t)(i - start);
+	req->head.has_query = i < len && t[i] == '?';
+	req->head.query = req->target + (uint32_t)i + 1;
+	req->head.query_len = req->head.has_query ? (uint32_t)(len - i - 1) : 0;
 	return true;
 }
 
@@ -572,7 +541,7 @@ check_fields(struct request *req, const char **why)
 	struct slice expect = request_header(req, HEADER_EXPECT);
 
 	if (request_header_twice(req, HEADER_HOST) ||
-	    (!req->http10 && req->known[HEADER_HOST] == 0)) {
+	    (!req->head.http10 && req->head.known[HEADER_HOST] == 0)) {
 		*why = "a request must have one Host header";
 		return 400;
 	}
@@ -585,11 +554,11 @@ check_fields(struct request *req, const char **why)
 		return 400;
 	}
 	if (te.p != NULL) {
-		if (req->http10) {
+		if (req->head.http10) {
 			*why = "Transfer-Encoding in HTTP/1.0";
 			return 400;
 		}
-		if (req->known[HEADER_CONTENT_LENGTH] != 0) {
+		if (req->head.known[HEADER_CONTENT_LENGTH] != 0) {
 			*why = "both Content-Length and Transfer-Encoding";
 			return 400;
 		}
@@ -599,11 +568,20 @@ check_fields(struct request *req, const char **why)
 			return 501;
 		}
 	}
-	if (expect.p != NULL && !req->http10 && !slice_is(expect, "100-continue")) {
+	if (expect.p != NULL && !req->head.http10 && !slice_is(expect, "100-continue")) {
 		*why = "the only expectation is 100-continue";
 		return 417;
 	}
 	return 0;
+}
+
+/* take_body() has failed. */
+static enum request_event
+refuse_body(struct request *req)
+{
+	if (req->body_seen > req->body_max)
+		return refuse(req, 413, "the body is too large");
+	return refuse(req, 503, "out of memory");
 }
 
 /* What http-parser found wrong, as a status. */
@@ -614,9 +592,7 @@ refuse_parsed(struct request *req)
 	case HPE_INVALID_TRANSFER_ENCODING:
 		return refuse(req, 501, "the only transfer coding is chunked");
 	case HPE_CB_body:
-		if (req->body_seen > req->body_max)
-			return refuse(req, 413, "the body is too large");
-		return refuse(req, 503, "out of memory");
+		return refuse_body(req);
 	case HPE_CB_header_field:
 		return refuse(req, 503, "out of memory");
 	case HPE_INVALID_CONTENT_LENGTH:
@@ -656,7 +632,7 @@ parse_head(struct request *req, char *head, size_t len)
 	 * The parser knows the methods of 2016 only and gives CONNECT a meaning of its own. A
 	 * method that no location serves is answered with 405 whatever it means.
 	 */
-	if (req->method == METHOD_OTHER) {
+	if (req->head.method == METHOD_OTHER) {
 		http_parser_execute(&req->parser, &settings, "POST", 4);
 		start = method_len;
 	} else {
@@ -665,7 +641,7 @@ parse_head(struct request *req, char *head, size_t len)
 	http_parser_execute(&req->parser, &settings, head + start, len - start);
 	/* Found here before the parser's word for it: these have a status of their own. */
 	index_fields(req);
-	status = req->parser.http_errno == HPE_OK || req->known[HEADER_TRANSFER_ENCODING] != 0
+	status = req->parser.http_errno == HPE_OK || req->head.known[HEADER_TRANSFER_ENCODING] != 0
 		     ? check_fields(req, &why)
 		     : 0;
 	if (status != 0)
@@ -675,18 +651,16 @@ parse_head(struct request *req, char *head, size_t len)
 	if (!split_target(req))
 		return refuse(req, 400, "the request target must be a path or an absolute URL");
 
-	req->keep_alive = is_kept_alive(req);
-	req->chunked = req->known[HEADER_TRANSFER_ENCODING] != 0;
-	if (req->known[HEADER_CONTENT_LENGTH] != 0) {
+	req->head.keep_alive = is_kept_alive(req);
+	req->chunked = req->head.known[HEADER_TRANSFER_ENCODING] != 0;
+	if (req->head.known[HEADER_CONTENT_LENGTH] != 0) {
 		if (req->parser.content_length > INT64_MAX)
 			return refuse(req, 400, "Content-Length must be one number");
 		/* Where there is no body, the parser has begun anew and forgotten it. */
-		req->content_length = 0;
-		req->body_left = 0;
-		if (req->parser.content_length != UINT64_MAX && req->parser.content_length > 0) {
-			req->content_length = (int64_t)req->parser.content_length;
-			req->body_left = req->parser.content_length;
-		}
+		req->head.content_length = 0;
+		if (req->parser.content_length != UINT64_MAX)
+			req->head.content_length = (int64_t)req->parser.content_length;
+		req->body_left = (uint64_t)req->head.content_length;
 	}
 	req->chunk = CHUNK_SIZE_FIRST;
 	req->chunk_left = 0;
@@ -695,21 +669,33 @@ parse_head(struct request *req, char *head, size_t len)
 	return REQUEST_HEAD;
 }
 
+/* The first len bytes of data are an ordinary head, which req->head has. */
+static enum request_event
+take_fast(struct request *req, const char *data, size_t len)
+{
+	req->base = data;
+	req->scanned = len;
+	if (req->head.content_length > 0)
+		req->body_left = (uint64_t)req->head.content_length;
+	req->phase = PHASE_DECIDE;
+	return REQUEST_HEAD;
+}
+
 static bool
 grow_head(struct request *req, size_t len)
 {
-	size_t cap = req->head_cap == 0 ? 1024 : req->head_cap;
+	size_t cap = req->copy_cap == 0 ? 1024 : req->copy_cap;
 	char *head;
 
-	if (len <= req->head_cap)
+	if (len <= req->copy_cap)
 		return true;
 	while (cap < len)
 		cap *= 2;
-	head = realloc(req->head, cap);
+	head = realloc(req->copy, cap);
 	if (head == NULL)
 		return false;
-	req->head = head;
-	req->head_cap = cap;
+	req->copy = head;
+	req->copy_cap = cap;
 	return true;
 }
 
@@ -717,11 +703,11 @@ static enum request_event
 feed_head(struct request *req, char *data, size_t len, size_t *used)
 {
 	const char *why = NULL;
-	size_t skipped = 0, end, before = req->head_len, room, take;
+	size_t skipped = 0, end, before = req->copy_len, room, take;
 	unsigned status;
 
 	/* Empty lines before a request are passed over (RFC 9112, 2.2). */
-	if (req->head_len == 0) {
+	if (req->copy_len == 0) {
 		while (skipped + 1 < len && data[skipped] == '\r' && data[skipped + 1] == '\n')
 			skipped += 2;
 		*used = skipped;
@@ -732,6 +718,11 @@ feed_head(struct request *req, char *data, size_t len, size_t *used)
 		/* What is no request at all, such as a TLS handshake, need not go on for long. */
 		if (data[0] != '\r' && !is_token_byte((unsigned char)data[0]))
 			return refuse(req, 400, request_line_form);
+		end = fastrequest_read(&req->head, data, len, req->limits);
+		if (end > 0) {
+			*used += end;
+			return take_fast(req, data, end);
+		}
 		status = find_head_end(req, data, len, &end, &why);
 		if (status != 0)
 			return refuse(req, status, why);
@@ -746,21 +737,21 @@ feed_head(struct request *req, char *data, size_t len, size_t *used)
 	take = len < room - before ? len : room - before;
 	if (!grow_head(req, before + take))
 		return refuse(req, 503, "out of memory");
-	memcpy(req->head + before, data, take);
-	req->head_len += take;
-	req->base = req->head;
+	memcpy(req->copy + before, data, take);
+	req->copy_len += take;
+	req->base = req->copy;
 	if (before == 0) {
 		/* find_head_end() has seen these. */
 		*used += take;
 		/* One lone CR may still become an empty line. */
 		return REQUEST_MORE;
 	}
-	if (before == 1 && req->head[0] == '\r' && req->head[1] == '\n') {
+	if (before == 1 && req->copy[0] == '\r' && req->copy[1] == '\n') {
 		request_reset(req);
 		*used += 1;
 		return REQUEST_MORE;
 	}
-	status = find_head_end(req, req->head, req->head_len, &end, &why);
+	status = find_head_end(req, req->copy, req->copy_len, &end, &why);
 	if (status != 0)
 		return refuse(req, status, why);
 	if (end == 0) {
@@ -768,8 +759,8 @@ feed_head(struct request *req, char *data, size_t len, size_t *used)
 		return REQUEST_MORE;
 	}
 	*used += end - before;
-	req->head_len = end;
-	return parse_head(req, req->head, end);
+	req->copy_len = end;
+	return parse_head(req, req->copy, end);
 }
 
 static int
@@ -913,18 +904,12 @@ guard_chunks(
 }
 
 static enum request_event
-feed_body(struct request *req, char *data, size_t len, size_t *used)
+feed_chunks(struct request *req, char *data, size_t len, size_t *used)
 {
 	const char *why = NULL;
 	size_t take = 0, parse;
-	unsigned status = 0;
+	unsigned status = guard_chunks(req, data, len, &take, &parse, &why);
 
-	if (req->chunked) {
-		status = guard_chunks(req, data, len, &take, &parse, &why);
-	} else {
-		take = parse = len < req->body_left ? len : (size_t)req->body_left;
-		req->body_left -= take;
-	}
 	if (parse > 0) {
 		http_parser_execute(&req->parser, &settings, data, parse);
 		if (HTTP_PARSER_ERRNO(&req->parser) != HPE_OK)
@@ -934,7 +919,23 @@ feed_body(struct request *req, char *data, size_t len, size_t *used)
 	if (status != 0)
 		return refuse(req, status, why);
 	*used = take;
-	if (req->chunked ? req->chunk != CHUNK_END : req->body_left > 0)
+	if (req->chunk != CHUNK_END)
+		return REQUEST_MORE;
+	req->phase = PHASE_DONE;
+	return REQUEST_COMPLETE;
+}
+
+/* A body of Content-Length bytes, or none. */
+static enum request_event
+feed_body(struct request *req, const char *data, size_t len, size_t *used)
+{
+	const size_t take = len < req->body_left ? len : (size_t)req->body_left;
+
+	if (take > 0 && take_body(req, data, take) < 0)
+		return refuse_body(req);
+	req->body_left -= take;
+	*used = take;
+	if (req->body_left > 0)
 		return REQUEST_MORE;
 	req->phase = PHASE_DONE;
 	return REQUEST_COMPLETE;
@@ -951,7 +952,8 @@ request_feed(struct request *req, char *data, size_t len, size_t *used)
 		req->phase = PHASE_BODY;
 		/* fall through */
 	case PHASE_BODY:
-		return feed_body(req, data, len, used);
+		return req->chunked ? feed_chunks(req, data, len, used)
+				    : feed_body(req, data, len, used);
 	case PHASE_DONE:
 		return REQUEST_COMPLETE;
 	case PHASE_BAD:
@@ -965,21 +967,21 @@ request_keep(struct request *req)
 {
 	size_t len;
 
-	if (req->phase == PHASE_HEAD || req->base == NULL || req->base == req->head)
+	if (req->phase == PHASE_HEAD || req->base == NULL || req->base == req->copy)
 		return 0;
-	len = req->scanned; /* the whole head: parse_head() has found its end */
+	len = req->scanned; /* the whole head: its end was found */
 	if (!grow_head(req, len))
 		return -1;
-	memcpy(req->head, req->base, len);
-	req->head_len = len;
-	req->base = req->head;
+	memcpy(req->copy, req->base, len);
+	req->copy_len = len;
+	req->base = req->copy;
 	return 0;
 }
 
 bool
 request_is_empty(const struct request *req)
 {
-	return req->phase == PHASE_HEAD && req->head_len == 0;
+	return req->phase == PHASE_HEAD && req->copy_len == 0;
 }
 
 bool
@@ -998,36 +1000,36 @@ request_error(const struct request *req, const char **why)
 enum request_method
 request_method(const struct request *req)
 {
-	return req->method;
+	return req->head.method;
 }
 
 bool
 request_http10(const struct request *req)
 {
-	return req->http10;
+	return req->head.http10;
 }
 
 bool
 request_keep_alive(const struct request *req)
 {
-	return req->keep_alive;
+	return req->head.keep_alive;
 }
 
 struct slice
 request_path(const struct request *req)
 {
 	/* "http://host" asks for "/" (RFC 9112, 3.2.2). */
-	if (req->path_len == 0)
+	if (req->head.path_len == 0)
 		return (struct slice){"/", 1};
-	return (struct slice){req->base + req->path, req->path_len};
+	return (struct slice){req->base + req->head.path, req->head.path_len};
 }
 
 struct slice
 request_query(const struct request *req)
 {
-	if (!req->has_query)
+	if (!req->head.has_query)
 		return (struct slice){NULL, 0};
-	return (struct slice){req->base + req->query, req->query_len};
+	return (struct slice){req->base + req->head.query, req->head.query_len};
 }
 
 struct slice
@@ -1035,9 +1037,9 @@ request_header(const struct request *req, enum request_header h)
 {
 	const struct field *f;
 
-	if (req->known[h] == 0)
+	if (req->head.known[h] == 0)
 		return (struct slice){NULL, 0};
-	f = &req->fields[req->known[h] - 1];
+	f = &req->head.fields[req->head.known[h] - 1];
 	return (struct slice){req->base + f->value, f->value_len};
 }
 
@@ -1063,7 +1065,7 @@ request_query_value(const struct request *req, const char *name)
 bool
 request_header_twice(const struct request *req, enum request_header h)
 {
-	return req->twice & 1u << h;
+	return req->head.twice & 1u << h;
 }
 
 bool
@@ -1071,9 +1073,9 @@ request_header_at(const struct request *req, size_t i, struct slice *name, struc
 {
 	const struct field *f;
 
-	if (i >= req->n_fields)
+	if (i >= req->head.n_fields)
 		return false;
-	f = &req->fields[i];
+	f = &req->head.fields[i];
 	*name = (struct slice){req->base + f->name, f->name_len};
 	*value = (struct slice){req->base + f->value, f->value_len};
 	return true;
@@ -1082,19 +1084,19 @@ request_header_at(const struct request *req, size_t i, struct slice *name, struc
 bool
 request_has_body(const struct request *req)
 {
-	return req->chunked || req->content_length > 0;
+	return req->chunked || req->head.content_length > 0;
 }
 
 int64_t
 request_content_length(const struct request *req)
 {
-	return req->content_length;
+	return req->head.content_length;
 }
 
 bool
 request_expects_continue(const struct request *req)
 {
-	return !req->http10 && req->known[HEADER_EXPECT] != 0;
+	return !req->head.http10 && req->head.known[HEADER_EXPECT] != 0;
 }
 
 void

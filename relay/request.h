@@ -4,7 +4,8 @@
  * The only module that knows http-parser. A head is collected until it is complete,
  * within limits, checked line by line for what http-parser lets pass (it is built
  * lenient in Debian), and only then parsed, so that nothing is decided on a piece of a
- * header. docs/architecture.md, "How a request is refused".
+ * header. The ordinary request, whole, is read by fastrequest.c instead.
+ * docs/architecture.md, "How a request is refused".
  */
 #ifndef RELAY_REQUEST_H
 #define RELAY_REQUEST_H
@@ -30,6 +31,7 @@ enum request_method {
 /* Headers that are looked up by number. */
 enum request_header {
 	HEADER_ACCEPT,
+	HEADER_CONNECTION,
 	HEADER_CONTENT_LENGTH,
 	HEADER_CONTENT_TYPE,
 	HEADER_EVENT_ID,

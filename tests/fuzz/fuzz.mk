@@ -1,6 +1,6 @@
 # Fuzzing, included by the Makefile: docs/fuzzing.md.
 
-FUZZ_TARGETS := request location template percent position config negotiate store table wsframe wsdeflate wshandshake
+FUZZ_TARGETS := request fastpath location template percent position config negotiate store table wsframe wsdeflate wshandshake
 # For each target. A long run is `make fuzz FUZZ_SECONDS=1800`.
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang-14

@@ -1,0 +1,121 @@
+#include "relay/head.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* More than browsers send; the list grows if need be. */
+#define FIELDS_AT_FIRST 32
+
+int
+head_init(struct head *h)
+{
+	h->fields = calloc(FIELDS_AT_FIRST, sizeof(*h->fields));
+	if (h->fields == NULL)
+		return -1;
+	h->fields_cap = FIELDS_AT_FIRST;
+	head_reset(h);
+	return 0;
+}
+
+void
+head_free(struct head *h)
+{
+	free(h->fields);
+	h->fields = NULL;
+}
+
+void
+head_reset(struct head *h)
+{
+	h->content_length = -1;
+	h->n_fields = 0;
+	h->twice = 0;
+	memset(h->known, 0, sizeof(h->known));
+}
+
+/*
+ * By its length and first letter a name can only be one of these. A place that two of them
+ * would take is one initialised twice, of which the compiler warns.
+ */
+#define PLACES               64
+#define PLACE(len, letter)   (((len)*22 + (letter)) % PLACES)
+#define KNOWN(letter, n, id) [PLACE(sizeof(n) - 1, letter)] = {n, sizeof(n) - 1, id}
+
+static const struct {
+	char name[20]; /* in lower case */
+	uint32_t len;
+	enum request_header header;
+} known_headers[PLACES] = {
+    KNOWN('a', "accept", HEADER_ACCEPT),
+    KNOWN('c', "connection", HEADER_CONNECTION),
+    KNOWN('c', "content-length", HEADER_CONTENT_LENGTH),
+    KNOWN('c', "content-type", HEADER_CONTENT_TYPE),
+    KNOWN('e', "event-id", HEADER_EVENT_ID),
+    KNOWN('e', "event-type", HEADER_EVENT_TYPE),
+    KNOWN('e', "expect", HEADER_EXPECT),
+    KNOWN('h', "host", HEADER_HOST),
+    KNOWN('i', "if-modified-since", HEADER_IF_MODIFIED_SINCE),
+    KNOWN('i', "if-none-match", HEADER_IF_NONE_MATCH),
+    KNOWN('l', "last-event-id", HEADER_LAST_EVENT_ID),
+    KNOWN('o', "origin", HEADER_ORIGIN),
+    KNOWN('t', "te", HEADER_TE),
+    KNOWN('t', "transfer-encoding", HEADER_TRANSFER_ENCODING),
+    KNOWN('u', "upgrade", HEADER_UPGRADE),
+    KNOWN('u', "user-agent", HEADER_USER_AGENT),
+    KNOWN('x', "x-eventsource-event", HEADER_X_EVENTSOURCE_EVENT),
+};
+
+static inline uint32_t
+load32(const char *p)
+{
+	uint32_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+static inline uint64_t
+load64(const char *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+/*
+ * Compares a token with a name in lower case, of the same length. What the bit for lower
+ * case makes a letter of is that letter, and what it makes a '-' of is a '-', or a CR, which
+ * is no part of a token.
+ */
+static inline bool
+is_same(const char *token, const char *name, size_t len)
+{
+	const uint64_t lower = UINT64_C(0x2020202020202020);
+	size_t i = 0;
+
+	if (len < 4) {
+		for (; i < len; i++)
+			if ((token[i] | 0x20) != name[i])
+				return false;
+		return true;
+	}
+	/* By words, the last of which may begin in the one before. */
+	if (len < 8)
+		return (load32(token) | (uint32_t)lower) == load32(name) &&
+		       (load32(token + len - 4) | (uint32_t)lower) == load32(name + len - 4);
+	for (; i + 8 < len; i += 8)
+		if ((load64(token + i) | lower) != load64(name + i))
+			return false;
+	return (load64(token + len - 8) | lower) == load64(name + len - 8);
+}
+
+enum request_header
+head_known(const char *name, size_t len)
+{
+	const size_t place = PLACE(len, (unsigned char)name[0] | 0x20u);
+
+	if (known_headers[place].len == len && is_same(name, known_headers[place].name, len))
+		return known_headers[place].header;
+	return HEADER_COUNT;
+}
