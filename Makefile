@@ -40,7 +40,7 @@ ASAN_OBJECTS := $(SOURCES:%.c=build/asan/obj/%.o)
 TSAN_OBJECTS := $(SOURCES:%.c=build/tsan/obj/%.o)
 DAEMON_IN_PACKAGE := django_pushserver/pushserver/bin/pushserver
 
-.PHONY: all run demo test unit relay-test conformance django-test js-test browser-test clients asan tsan memcheck lint \
+.PHONY: all run demo test unit relay-test conformance django-test js-test browser-test clients asan later tsan memcheck lint \
     format install clean help
 all: build/pushserver $(DAEMON_IN_PACKAGE)
 
@@ -65,6 +65,14 @@ build/asan/obj/%.o: %.c VERSION Makefile build/pkg.mk
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
 
+# With a store that answers later: tests/relay/later_store.c.
+LATER_OBJECTS := $(ASAN_OBJECTS) build/asan/obj/tests/relay/later_store.o
+build/later/pushserver: $(LATER_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZE) $(LINK) -Wl,--wrap=memory_store_open -Wl,--wrap=event_base_loop -o $@.new \
+	    $(LATER_OBJECTS) $(LINK_LIBS)
+	@mv $@.new $@
+
 # ThreadSanitizer, for what workers share.
 build/tsan/pushserver: $(TSAN_OBJECTS)
 	$(CC) -fsanitize=thread $(LINK) -o $@.new $(TSAN_OBJECTS) $(LINK_LIBS)
@@ -81,7 +89,7 @@ build/asan/unit/%: build/asan/obj/tests/unit/%.o $(filter-out %/relay/main.o,$(A
 # A second reader of frames, to compare with: of the tests only.
 UNIT_LIBS_test_wsframe := -lwslay -lz -Wl,--wrap=malloc,--wrap=realloc
 
--include $(OBJECTS:.o=.d) $(ASAN_OBJECTS:.o=.d) $(TSAN_OBJECTS:.o=.d) $(UNIT_NAMES:%=build/asan/obj/tests/unit/%.d)
+-include $(OBJECTS:.o=.d) $(ASAN_OBJECTS:.o=.d) $(TSAN_OBJECTS:.o=.d) build/asan/obj/tests/relay/later_store.d $(UNIT_NAMES:%=build/asan/obj/tests/unit/%.d)
 # Kept for the next time, though they are made on the way only. No other target: a missing
 # stamp must be made even where what it is for is there.
 .SECONDARY: $(UNIT_NAMES:%=build/asan/obj/tests/unit/%.o)
@@ -124,7 +132,7 @@ demo: all build/stamps/demo
 
 # ---- test -------------------------------------------------------------------------
 
-test: lint unit fuzz-corpus asan tsan memcheck conformance bench-test django-test js-test browser-test clients
+test: lint unit fuzz-corpus asan later tsan memcheck conformance bench-test django-test js-test browser-test clients
 	@echo "all tests passed"
 
 # Leaks are errors as well; a report ends the program, so that no test passes over it.
@@ -141,6 +149,10 @@ asan relay-test: build/asan/pushserver
 	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver $(PYTEST) tests/relay
 
 CONFORMANCE_RUN = $(PYTEST) tests/conformance/test_conformance.py -k test_our_relay_passes_every_check
+
+# Once more with a store that answers later, as one behind a network will.
+later: build/later/pushserver
+	$(ASAN_ENV) PUSHSERVER_BINARY=build/later/pushserver $(PYTEST) tests/relay
 
 # Once more where threads share things; it suppresses nothing.
 tsan: build/tsan/pushserver
@@ -234,6 +246,7 @@ help:
 	@echo "make run      run the relay with config/pushserver.yaml"
 	@echo "make install  to PREFIX (/usr/local), below DESTDIR"
 	@echo "make asan, make tsan, make memcheck  the relay's tests under sanitizers and Valgrind"
+	@echo "make later            the relay's tests with a store that answers later"
 	@echo "make conformance      the clauses of the protocol, one by one"
 	@echo "make clients          curl, Chromium and other clients against the relay"
 	@echo "make bench            the relay beside the least that is possible, and beside Nchan;"

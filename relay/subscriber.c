@@ -642,12 +642,15 @@ on_next(void *arg, enum store_answer answer, struct store_result *result)
 {
 	struct subscriber *sub = arg;
 	struct conn *conn = sub->conn;
-	struct message *msgs[1];
+	struct message *msgs[AT_ONCE_MAX];
 	unsigned n = 0;
 
 	sub->pending = NULL;
-	if (answer == STORE_DONE && result->msg != NULL)
+	if (answer == STORE_DONE && result->msg != NULL) {
 		msgs[n++] = result->msg;
+		for (unsigned i = 0; i < result->n_more; i++)
+			msgs[n++] = result->more[i];
+	}
 	if (sub->begun) {
 		on_behind(sub, answer, result, msgs, n);
 		return;

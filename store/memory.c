@@ -768,7 +768,7 @@ take_more(struct reading *readings, unsigned n, const struct store_query *query,
 			    bytes > query->more_bytes || msg->body_len > query->more_bytes - bytes)
 				break;
 			bytes += msg->body_len;
-			query->more[result->n_more++] = message_ref(msg);
+			result->more[result->n_more++] = message_ref(msg);
 		}
 		if (query->held) {
 			const struct msgid lost = foregone_before(r->ch, r->at + 1);
@@ -1087,6 +1087,7 @@ memory_next(struct store *s, const struct channel_key *keys, unsigned n_keys,
 	result->status = STORE_NO_CHANNEL;
 	result->which = result->n_more = 0;
 	result->msg = NULL;
+	result->more = query->more;
 	result->newest = (struct msgid){0, 0};
 	result->number = result->lost = 0;
 	result->gap = false;

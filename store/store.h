@@ -8,8 +8,9 @@
  * Every call answers now or later, never both:
  *   STORE_DONE     *result is filled in
  *   STORE_PENDING  fn(arg, answer, result) comes once, from the loop of the worker that
- *                  asked, after the call has returned, with result borrowed; until then
- *                  *op may be given to store_cancel(), after which fn does not come
+ *                  asked, after the call has returned, with result and all that is in it
+ *                  borrowed; until then *op may be given to store_cancel(), after which
+ *                  fn does not come
  *   STORE_FAILED   out of reach or out of memory; logged, nothing is pending
  * A store that knows at once never answers STORE_PENDING, one behind a network always
  * does: a callback that sometimes runs inside the call would free callers under their
@@ -84,9 +85,10 @@ struct store_result {
 	unsigned notes;         /* append, drop: workers that were told, who all answer reply */
 
 	/* next */
-	unsigned which;      /* NO_CHANNEL, CONFLICT, FULL: the first key that it is so of */
-	unsigned n_more;     /* messages in query->more */
-	struct message *msg; /* counted, now the caller's; NULL for none */
+	unsigned which;        /* NO_CHANNEL, CONFLICT, FULL: the first key that it is so of */
+	struct message *msg;   /* counted, now the caller's; NULL for none */
+	struct message **more; /* likewise: query->more; to fn, an array of the store's */
+	unsigned n_more;
 	struct msgid newest; /* the store's newest id, where a waiter begins */
 	uint64_t number;     /* one channel: its messages so far, where a waiter begins */
 	uint64_t lost;       /* how many messages the gap is; 0: that is not known */
@@ -177,10 +179,10 @@ struct store_query {
 
 	/*
 	 * Room for the messages that follow the first, in the order of their ids and up to
-	 * the next gap; kept until the answer. more_bytes bounds the bodies of all, but the
-	 * first comes whatever its size. 0: none.
+	 * the next gap. more_bytes bounds the bodies of all, but the first comes whatever its
+	 * size. 0: none.
 	 */
-	struct message **more; /* counted, the caller's as result->msg is */
+	struct message **more;
 	unsigned more_max;
 	size_t more_bytes;
 };
@@ -356,7 +358,10 @@ void store_unwatch(struct store *s, struct store_watch *watch);
 /* The waiter gives up its place, if it still has it. Before its answer is sent. */
 void store_release(struct store *s, struct store_watch *watch, const struct store_hold *hold);
 
-/* Whatever the call would have done for its caller is undone, a watch's count too. */
+/*
+ * What the call would have done for who waits is undone, a watch's count too. What it was
+ * to make, append or drop may be made, appended or dropped, with no reply in the notes.
+ */
 void store_cancel(struct store *s, struct store_op *op);
 
 /*
