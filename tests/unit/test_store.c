@@ -3045,8 +3045,12 @@ visit(void *arg)
 		watches[c] = watch_of(v->number);
 	clock_set(1000, 1763690000);
 	for (int i = 0; i < 4000; i++) {
-		unsigned c;
-		struct channel_key k;
+		unsigned c, n;
+		struct channel_key k, keys[2];
+		struct store_watch *both[2];
+		struct store_cursor cursor = {.done = false};
+		struct store_listed listed[CHANNELS];
+		struct store_stats stats;
 		struct store_result result;
 		struct store_hold hold;
 		struct store_query query;
@@ -3056,12 +3060,17 @@ visit(void *arg)
 		x ^= x >> 17;
 		x ^= x << 5;
 		c = x % CHANNELS;
-		k = key(channel_names[c]);
+		k = keys[0] = key(channel_names[c]);
+		keys[1] = key(channel_names[(c + 1) % CHANNELS]);
+		both[0] = &watches[c];
+		both[1] = &watches[(c + 1) % CHANNELS];
+		n = 1 + (x >> 15 & 1);
 		hold = (struct store_hold){.mode = x >> 8 & 1, .place = x >> 9 & 1, .ticket = x};
 		query = (struct store_query){.has_after = x >> 10 & 1,
 		    .after = {1763690000, x >> 11 & 63},
 		    .create = true,
-		    .watches = ONE(&watches[c]),
+		    .watches = both,
+		    .stream = x >> 16 & 1,
 		    .hold = x >> 12 & 1 ? &hold : NULL};
 		clock_set(1000 + (uint64_t)i, 1763690000 + (int64_t)(x % 3));
 		switch (x >> 20 & 7) {
@@ -3073,6 +3082,11 @@ visit(void *arg)
 			break;
 		case 2:
 			(void)!store_info(t.store, &k, &result, never, NULL, NULL);
+			(void)!store_stats(t.store, &stats, &result, never, NULL, NULL);
+			(void)!store_list(t.store, &(struct store_selection){.prefix_len = 0},
+			    &cursor, listed, ARRAY_LEN(listed), &result, never, NULL, NULL);
+			while (result.n_listed > 0)
+				channel_id_unref(listed[--result.n_listed].id);
 			break;
 		case 3:
 		case 4:
@@ -3083,18 +3097,21 @@ visit(void *arg)
 			break;
 		case 5:
 		case 6:
-			if (store_next(t.store, &k, 1, &query, &result, never, NULL, NULL) !=
+			if (store_next(t.store, keys, n, &query, &result, never, NULL, NULL) !=
 			    STORE_DONE)
 				abort();
 			message_unref(result.msg);
-			if (result.status == STORE_NOTHING_NEWER) {
+			if (result.status == STORE_NOTHING_NEWER ||
+			    (result.status == STORE_OK && query.stream)) {
 				if (x >> 14 & 1)
 					(void)!store_append(t.store, &k,
 					    msg = new_message(NULL, "y", 1), STORE_APPEND_KEEP,
 					    NULL, &result, never, NULL, NULL),
 					    message_unref(msg);
-				store_leave(&watches[c], clock_ms());
-				store_release(t.store, &watches[c], &hold);
+				for (unsigned w = 0; w < n; w++) {
+					store_leave(both[w], clock_ms());
+					store_release(t.store, both[w], &hold);
+				}
 			}
 			break;
 		default:
