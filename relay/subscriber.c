@@ -358,12 +358,18 @@ go_on(struct subscriber *sub, const struct store_result *result, struct message 
 	if (n > 0) {
 		if (!send_messages(sub, msgs, n, result->lost))
 			return;
-		if (conn->out == NULL) {
-			/* There may be more: others come first. */
-			conn_set_state(conn, CONN_SENDING);
-			conn_set_send_deadline(conn);
-			worker_resume(conn->worker, conn);
+		if (conn->out != NULL)
+			return;
+		if (!result->rest && msgid_cmp(sub->position, msgs[n - 1]->id) == 0) {
+			/* That was all up to newest, and of what came since notes are on the way:
+			 * whoever has read it is held at once. */
+			begin_to_wait(sub, result->newest);
+			return;
 		}
+		/* There is more: others come first. */
+		conn_set_state(conn, CONN_SENDING);
+		conn_set_send_deadline(conn);
+		worker_resume(conn->worker, conn);
 		return;
 	}
 	if (sub->gap && sub->transport->gap != NULL) {

@@ -777,6 +777,7 @@ take_more(struct reading *readings, unsigned n, const struct store_query *query,
 				limit = lost;
 		}
 	}
+	result->rest = merge.n > 0 || limit.second != INT64_MAX;
 }
 
 /* What there is for one who asks. */
@@ -814,6 +815,7 @@ read_next(struct memory *m, struct reading *readings, unsigned n, const struct s
 	if (result->msg == NULL)
 		return;
 	message_ref(result->msg);
+	result->rest = true;
 	if (query->more_max > 0)
 		take_more(readings, n, query, limit, result);
 }

@@ -93,6 +93,7 @@ struct store_result {
 	uint64_t number;     /* one channel: its messages so far, where a waiter begins */
 	uint64_t lost;       /* how many messages the gap is; 0: that is not known */
 	bool gap;            /* messages before msg were dropped, or may have been */
+	bool rest;           /* there is more up to newest than msg and more hold, or a gap */
 
 	unsigned n_listed; /* list */
 };
