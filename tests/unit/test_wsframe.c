@@ -1120,15 +1120,16 @@ test_what_cannot_be_inflated_is_an_error(void **state UNUSED)
 		const char *bytes;
 		size_t len;
 	} broken[] = {
-	    {"\x06", 1},                             /* a reserved kind of block */
-	    {"\xff\xff\xff\xff", 4},                 /* the same */
-	    {"\x00\x05\x00\x05\x00Hello\x00", 11},   /* a length without its complement */
-	    {"\xf2\x48\xcd\xc9\xc9", 5},             /* its end is missing */
-	    {"\xf2\x48\xcd", 3},                     /* the same */
-	    {"\x00\x05\x00\xfa\xffHel", 8},          /* the same */
-	    {"\x02\x02\x00", 3},                     /* back to before its beginning */
-	    {"\xf3\x48\xcd\xc9\xc9\x07\x00\x06", 8}, /* behind the last block */
-	    {"\xf2\x48\xcd\xc9\xc9\x07\x00\x01", 8}, /* one bit too many */
+	    {"\x06", 1},                                      /* a reserved kind of block */
+	    {"\xff\xff\xff\xff", 4},                          /* the same */
+	    {"\x00\x05\x00\x05\x00Hello\x00", 11},            /* a length without its complement */
+	    {"\xf2\x48\xcd\xc9\xc9", 5},                      /* its end is missing */
+	    {"\xf2\x48\xcd", 3},                              /* the same */
+	    {"\x00\x05\x00\xfa\xffHel", 8},                   /* the same */
+	    {"\x02\x02\x00", 3},                              /* back to before its beginning */
+	    {"\xf3\x48\xcd\xc9\xc9\x07\x00\x06", 8},          /* behind the last block */
+	    {"\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x48\xcd", 10}, /* its end is missing there */
+	    {"\xf2\x48\xcd\xc9\xc9\x07\x00\x01", 8},          /* one bit too many */
 	};
 
 	limits.deflate = true;
