@@ -43,6 +43,39 @@ http_date_format(int64_t second, char *out)
 	memcpy(out + 25, " GMT", 4);
 }
 
+struct date {
+	int year, month, day, hour, minute, second; /* month from 0, day from 1 */
+};
+
+/* Days before a month, in a year that is no leap year. */
+static const int days_before[12] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+/* 477 of the years 1 to 1969 were leap years. */
+#define DAYS_TO_1970 (365 * 1970 + 477)
+
+/*
+ * Seconds since 1970 by the Gregorian calendar, of the year 0 or later. A day that is over its
+ * month, or an hour over its day, goes on into the next.
+ */
+static int64_t
+second_of(const struct date *d)
+{
+	/* Leap days from the year 1 to the last February that is over; 97 are those of the 400
+	 * years that keep the number above 0. */
+	const unsigned year = (unsigned)(d->year + 400 - (d->month < 2));
+	const int leap_days = (int)(year / 4 - year / 100 + year / 400) - 97;
+	const int day = 365 * d->year + leap_days + days_before[d->month] + d->day - 1;
+
+	return (int64_t)(day - DAYS_TO_1970) * 86400 + d->hour * 3600 + d->minute * 60 + d->second;
+}
+
+static int
+month_len(const struct date *d)
+{
+	if (d->month == 1)
+		return d->year % 4 == 0 && (d->year % 100 != 0 || d->year % 400 == 0) ? 29 : 28;
+	return d->month == 11 ? 31 : days_before[d->month + 1] - days_before[d->month];
+}
+
 /* What is left to be read. */
 struct cursor {
 	const char *p, *end;
@@ -100,10 +133,10 @@ month(struct cursor *c, int *out)
 }
 
 static bool
-time_of_day(struct cursor *c, struct tm *tm)
+time_of_day(struct cursor *c, struct date *d)
 {
-	return digits(c, 2, 2, &tm->tm_hour) && skip(c, ":") && digits(c, 2, 2, &tm->tm_min) &&
-	       skip(c, ":") && digits(c, 2, 2, &tm->tm_sec);
+	return digits(c, 2, 2, &d->hour) && skip(c, ":") && digits(c, 2, 2, &d->minute) &&
+	       skip(c, ":") && digits(c, 2, 2, &d->second);
 }
 
 /* " GMT", or " UTC", or a numeric zone such as " +0100", whose seconds go to *offset. */
@@ -129,76 +162,164 @@ zone(struct cursor *c, int64_t *offset)
 
 /* Sun, 06 Nov 1994 08:49:37 GMT */
 static bool
-imf_fixdate(struct cursor c, struct tm *tm, int64_t *offset)
+imf_fixdate(struct cursor c, struct date *d, int64_t *offset)
 {
-	if (!weekday(&c, false) || !skip(&c, ", ") || !digits(&c, 1, 2, &tm->tm_mday) ||
-	    !skip(&c, " ") || !month(&c, &tm->tm_mon) || !skip(&c, " ") ||
-	    !digits(&c, 4, 4, &tm->tm_year) || !skip(&c, " ") || !time_of_day(&c, tm) ||
-	    !zone(&c, offset))
-		return false;
-	tm->tm_year -= 1900;
-	return c.p == c.end;
+	return weekday(&c, false) && skip(&c, ", ") && digits(&c, 1, 2, &d->day) && skip(&c, " ") &&
+	       month(&c, &d->month) && skip(&c, " ") && digits(&c, 4, 4, &d->year) &&
+	       skip(&c, " ") && time_of_day(&c, d) && zone(&c, offset) && c.p == c.end;
 }
 
 /* Sunday, 06-Nov-94 08:49:37 GMT */
 static bool
-rfc850_date(struct cursor c, struct tm *tm, int64_t *offset)
+rfc850_date(struct cursor c, struct date *d, int64_t *offset)
 {
 	time_t now = time(NULL);
-	struct tm today, ahead;
+	struct date ahead;
+	struct tm today;
 
-	if (!weekday(&c, true) || !skip(&c, ", ") || !digits(&c, 1, 2, &tm->tm_mday) ||
-	    !skip(&c, "-") || !month(&c, &tm->tm_mon) || !skip(&c, "-") ||
-	    !digits(&c, 2, 2, &tm->tm_year) || !skip(&c, " ") || !time_of_day(&c, tm) ||
-	    !zone(&c, offset))
+	if (!weekday(&c, true) || !skip(&c, ", ") || !digits(&c, 1, 2, &d->day) || !skip(&c, "-") ||
+	    !month(&c, &d->month) || !skip(&c, "-") || !digits(&c, 2, 2, &d->year) ||
+	    !skip(&c, " ") || !time_of_day(&c, d) || !zone(&c, offset))
 		return false;
 	/* More than 50 years ahead is the same two digits in the past (RFC 9110, 5.6.7). */
 	gmtime_r(&now, &today);
-	tm->tm_year += today.tm_year / 100 * 100;
-	ahead = *tm;
-	today.tm_year += 50;
-	if (timegm(&ahead) > timegm(&today))
-		tm->tm_year -= 100;
+	d->year += (today.tm_year + 1900) / 100 * 100;
+	ahead = (struct date){today.tm_year + 1900 + 50, today.tm_mon, today.tm_mday, today.tm_hour,
+	    today.tm_min, today.tm_sec};
+	if (second_of(d) > second_of(&ahead))
+		d->year -= 100;
 	return c.p == c.end;
 }
 
 /* Sun Nov  6 08:49:37 1994 */
 static bool
-asctime_date(struct cursor c, struct tm *tm, int64_t *offset)
+asctime_date(struct cursor c, struct date *d, int64_t *offset)
 {
 	*offset = 0;
-	if (!weekday(&c, false) || !skip(&c, " ") || !month(&c, &tm->tm_mon) || !skip(&c, " "))
+	if (!weekday(&c, false) || !skip(&c, " ") || !month(&c, &d->month) || !skip(&c, " "))
 		return false;
 	(void)skip(&c, " ");
-	if (!digits(&c, 1, 2, &tm->tm_mday) || !skip(&c, " ") || !time_of_day(&c, tm) ||
-	    !skip(&c, " ") || !digits(&c, 4, 4, &tm->tm_year))
+	return digits(&c, 1, 2, &d->day) && skip(&c, " ") && time_of_day(&c, d) && skip(&c, " ") &&
+	       digits(&c, 4, 4, &d->year) && c.p == c.end;
+}
+
+#define WORD(a, b, c, d) \
+	((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+
+static inline uint32_t
+word(const char *s)
+{
+	const unsigned char *u = (const unsigned char *)s;
+
+	return WORD(u[0], u[1], u[2], u[3]);
+}
+
+static bool
+own_weekday(uint32_t name)
+{
+	switch (name) {
+	case WORD('S', 'u', 'n', ','):
+	case WORD('M', 'o', 'n', ','):
+	case WORD('T', 'u', 'e', ','):
+	case WORD('W', 'e', 'd', ','):
+	case WORD('T', 'h', 'u', ','):
+	case WORD('F', 'r', 'i', ','):
+	case WORD('S', 'a', 't', ','):
+		return true;
+	default:
 		return false;
-	tm->tm_year -= 1900;
-	return c.p == c.end;
+	}
+}
+
+/* -1: it is none. */
+static int
+own_month(uint32_t name)
+{
+	switch (name) {
+	case WORD('J', 'a', 'n', ' '):
+		return 0;
+	case WORD('F', 'e', 'b', ' '):
+		return 1;
+	case WORD('M', 'a', 'r', ' '):
+		return 2;
+	case WORD('A', 'p', 'r', ' '):
+		return 3;
+	case WORD('M', 'a', 'y', ' '):
+		return 4;
+	case WORD('J', 'u', 'n', ' '):
+		return 5;
+	case WORD('J', 'u', 'l', ' '):
+		return 6;
+	case WORD('A', 'u', 'g', ' '):
+		return 7;
+	case WORD('S', 'e', 'p', ' '):
+		return 8;
+	case WORD('O', 'c', 't', ' '):
+		return 9;
+	case WORD('N', 'o', 'v', ' '):
+		return 10;
+	case WORD('D', 'e', 'c', ' '):
+		return 11;
+	default:
+		return -1;
+	}
+}
+
+/* Above 99 if they are no digits. */
+static inline unsigned
+two_digits(const char *s)
+{
+	const unsigned tens = (unsigned char)s[0] - (unsigned)'0';
+	const unsigned ones = (unsigned char)s[1] - (unsigned)'0';
+
+	return tens > 9 || ones > 9 ? 100 : tens * 10 + ones;
+}
+
+/*
+ * What http_date_format() writes, to the letter, as nearly all clients send it back. The
+ * forms above are taken apart piece by piece, at many times the cost.
+ */
+static bool
+own_date(const char *s, size_t len, struct date *d)
+{
+	unsigned century, year, day, hour, minute, second;
+	int month;
+
+	if (len != HTTP_DATE_LEN || !own_weekday(word(s)) ||
+	    word(s + 25) != WORD(' ', 'G', 'M', 'T') || s[4] != ' ' || s[7] != ' ' ||
+	    s[16] != ' ' || s[19] != ':' || s[22] != ':')
+		return false;
+	month = own_month(word(s + 8));
+	day = two_digits(s + 5);
+	century = two_digits(s + 12);
+	year = two_digits(s + 14);
+	hour = two_digits(s + 17);
+	minute = two_digits(s + 20);
+	second = two_digits(s + 23);
+	if (month < 0 || day > 99 || century > 99 || year > 99 || hour > 99 || minute > 99 ||
+	    second > 99)
+		return false;
+	*d = (struct date){
+	    (int)(century * 100 + year), month, (int)day, (int)hour, (int)minute, (int)second};
+	return true;
 }
 
 bool
 http_date_parse(const char *s, size_t len, int64_t *second)
 {
 	const struct cursor c = {s, s + len};
-	struct tm tm = {0};
-	int64_t offset, t;
-	int mday;
+	struct date d;
+	int64_t offset = 0, t;
 
-	if (!imf_fixdate(c, &tm, &offset) && !rfc850_date(c, &tm, &offset) &&
-	    !asctime_date(c, &tm, &offset))
+	if (!own_date(s, len, &d) && !imf_fixdate(c, &d, &offset) && !rfc850_date(c, &d, &offset) &&
+	    !asctime_date(c, &d, &offset))
 		return false;
 	/* 60 is a leap second. */
-	if (tm.tm_mday < 1 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+	if (d.day < 1 || d.day > month_len(&d) || d.hour > 23 || d.minute > 59 || d.second > 60)
 		return false;
-	/* timegm() counts February 31 on into March, which is no date. */
-	mday = tm.tm_mday;
-	if (tm.tm_sec == 60)
-		tm.tm_sec = 59;
-	t = timegm(&tm);
-	if (tm.tm_mday != mday)
-		return false;
-	t -= offset;
+	if (d.second == 60)
+		d.second = 59;
+	t = second_of(&d) - offset;
 	*second = t < 0 ? 0 : t > SECOND_MAX ? SECOND_MAX : t;
 	return true;
 }

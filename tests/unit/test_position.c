@@ -255,6 +255,55 @@ test_random_times_are_written_as_strftime_does_and_read_back(void **state UNUSED
 	}
 }
 
+/* The ends of February and of the year decide; and all days of some centuries. */
+static void
+test_every_day_of_the_calendar_is_read_as_timegm_does(void **state UNUSED)
+{
+	for (int year = 1970; year <= 9999; year++) {
+		const bool all = year < 2110 || year % 400 < 2;
+
+		for (int day = 0; day < 366; day += all || (day > 55 && day < 63) ? 1 : 5) {
+			struct tm tm = {.tm_year = year - 1900, .tm_mday = 1 + day, .tm_hour = 23};
+			const time_t t = timegm(&tm);
+			char text[64];
+
+			strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+			if (tm.tm_year + 1900 == year)
+				assert_date(text, t);
+		}
+	}
+}
+
+/* The form of our own dates is read in another way than one with a numeric zone. */
+static void
+test_a_date_with_any_byte_changed_is_the_same_in_either_zone(void **state UNUSED)
+{
+	static const char zoned[] = "Sun, 06 Nov 1994 08:49:37 +0000";
+	static const char own[] = "Sun, 06 Nov 1994 08:49:37 GMT";
+	const size_t own_len = sizeof(own) - 1, zoned_len = sizeof(zoned) - 1;
+	unsigned read = 0;
+
+	for (size_t at = 0; at < strlen("Sun, 06 Nov 1994 08:49:37 "); at++) {
+		for (int c = 0; c < 256; c++) {
+			char *one = malloc(own_len), *other = malloc(zoned_len);
+			int64_t second = -1, other_second = -1;
+			bool ok;
+
+			memcpy(one, own, own_len);
+			memcpy(other, zoned, zoned_len);
+			one[at] = other[at] = (char)c;
+			ok = http_date_parse(one, own_len, &second);
+			assert_int_equal(ok, http_date_parse(other, zoned_len, &other_second));
+			assert_int_equal(second, other_second);
+			read += ok;
+			free(one);
+			free(other);
+		}
+	}
+	/* Each byte as it was, other digits, letters in the other case. */
+	assert_in_range(read, 26 + 30, 26 * 11);
+}
+
 static void
 test_random_zones_are_what_timegm_says(void **state UNUSED)
 {
@@ -460,6 +509,8 @@ main(void)
 	    cmocka_unit_test(test_no_beginning_of_a_date_is_one),
 	    cmocka_unit_test(test_two_digits_of_a_year_mean_the_nearest_past_or_the_next_50_years),
 	    cmocka_unit_test(test_random_times_are_written_as_strftime_does_and_read_back),
+	    cmocka_unit_test(test_every_day_of_the_calendar_is_read_as_timegm_does),
+	    cmocka_unit_test(test_a_date_with_any_byte_changed_is_the_same_in_either_zone),
 	    cmocka_unit_test(test_random_zones_are_what_timegm_says),
 	    cmocka_unit_test(test_damaged_dates_are_read_or_refused_within_their_bytes),
 	    cmocka_unit_test(test_the_forms_of_an_etag_are_read),
