@@ -96,19 +96,28 @@ list_names(struct slice list, const char *what)
 	return false;
 }
 
-/* Whether a header names this, in any of its lines. */
+/* Whether any of the headers of this name names this. */
 static bool
-names(const struct request *req, enum request_header header, const char *header_name,
-    const char *what)
+any_names(const struct request *req, const char *header_name, const char *what)
 {
 	struct slice name, value;
 
-	if (request_header(req, header).p == NULL)
-		return false;
 	for (size_t i = 0; request_header_at(req, i, &name, &value); i++)
 		if (slice_is(name, header_name) && list_names(value, what))
 			return true;
 	return false;
+}
+
+static inline bool
+names(const struct request *req, enum request_header header, const char *header_name,
+    const char *what)
+{
+	struct slice value = request_header(req, header);
+
+	if (value.p == NULL)
+		return false;
+	return request_header_twice(req, header) ? any_names(req, header_name, what)
+						 : list_names(value, what);
 }
 
 static bool
@@ -120,6 +129,8 @@ allows(const struct location *loc, enum transport_kind kind)
 static bool
 is_only(const struct location *loc, enum transport_kind *only)
 {
+	if ((loc->transports & (loc->transports - 1)) != 0)
+		return false;
 	for (unsigned kind = 0; kind < TRANSPORTS; kind++) {
 		if (loc->transports == 1u << kind) {
 			*only = (enum transport_kind)kind;
