@@ -2,11 +2,13 @@
  * scan.h - how far the bytes of one kind go: the parts of a request's head.
  *
  * Each is there twice: 16 bytes at a time where there is SSE2, which any x86-64 has, and
- * byte by byte; tests/unit/test_scan.c holds them together. Nothing is read at or behind
- * end, so the last bytes are looked at one by one.
+ * byte by byte; tests/unit/test_scan.c holds them together. Bytes from start on, which is
+ * not behind p, may be read, and none at end or behind it.
  */
 #ifndef BASE_SCAN_H
 #define BASE_SCAN_H
+
+#include "base/attr.h"
 
 #include <stdint.h>
 
@@ -48,82 +50,110 @@ scan_target_plain(const char *p, const char *end, char mark)
 
 #ifdef __SSE2__
 
-/* Goes on from p while no byte of 16 is marked in other, an expression of v. */
-#define SCAN_WHILE_NONE(p, end, v, other)                                              \
-	while ((end) - (p) >= 16) {                                                    \
-		const __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p)); \
-		const unsigned marked = (unsigned)_mm_movemask_epi8(other);            \
-                                                                                       \
-		if (marked != 0)                                                       \
-			return (p) + __builtin_ctz(marked);                            \
-		(p) += 16;                                                             \
-	}
-
-/* 0xff where a byte, taken as unsigned, is at most max. */
-static inline __m128i
-scan_at_most(__m128i v, char max)
-{
-	return _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(max)), v);
-}
-
+/* 0xff where a byte of v is c. */
 static inline __m128i
 scan_is(__m128i v, char c)
 {
 	return _mm_cmpeq_epi8(v, _mm_set1_epi8(c));
 }
 
+/* 0xff where a byte of v is one of the n from c on: these are made the highest numbers. */
 static inline __m128i
-scan_name_bytes(__m128i v)
+scan_is_from(__m128i v, char c, int n)
 {
-	const __m128i lower = _mm_or_si128(v, _mm_set1_epi8(0x20));
-	const __m128i letter = scan_at_most(_mm_sub_epi8(lower, _mm_set1_epi8('a')), 25);
-	const __m128i digit = scan_at_most(_mm_sub_epi8(v, _mm_set1_epi8('0')), 9);
-
-	return _mm_or_si128(_mm_or_si128(letter, digit), scan_is(v, '-'));
+	return _mm_cmpgt_epi8(
+	    _mm_add_epi8(v, _mm_set1_epi8((char)(128 - n - c))), _mm_set1_epi8((char)(127 - n)));
 }
 
-static inline const char *
-scan_name(const char *p, const char *end)
+/* A bit for each of 16 bytes that ends what is scanned. */
+static inline unsigned
+scan_name_ends(__m128i v, UNUSED char mark)
 {
-	SCAN_WHILE_NONE(p, end, v, _mm_andnot_si128(scan_name_bytes(v), _mm_set1_epi8(-1)))
-	return scan_name_plain(p, end);
+	const __m128i letter = scan_is_from(_mm_or_si128(v, _mm_set1_epi8(0x20)), 'a', 26);
+	const __m128i other = _mm_or_si128(scan_is_from(v, '0', 10), scan_is(v, '-'));
+
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(letter, other)) ^ 0xffff;
 }
 
-static inline const char *
-scan_value(const char *p, const char *end)
+static inline unsigned
+scan_value_ends(__m128i v, UNUSED char mark)
 {
-	SCAN_WHILE_NONE(p, end, v, _mm_or_si128(scan_at_most(v, 0x1f), scan_is(v, 0x7f)))
-	return scan_value_plain(p, end);
+	const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(control, scan_is(v, 0x7f)));
 }
 
-static inline const char *
-scan_target(const char *p, const char *end, char mark)
+static inline unsigned
+scan_target_ends(__m128i v, char mark)
 {
 	/* Compared as signed numbers, so that bytes above 127 are below the blank. */
-	SCAN_WHILE_NONE(p, end, v,
-	    _mm_or_si128(_mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8('!')), scan_is(v, 0x7f)),
-		_mm_or_si128(scan_is(v, '#'), scan_is(v, mark))))
-	return scan_target_plain(p, end, mark);
+	const __m128i hidden =
+	    _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8('!')), scan_is(v, 0x7f));
+
+	return (unsigned)_mm_movemask_epi8(
+	    _mm_or_si128(hidden, _mm_or_si128(scan_is(v, '#'), scan_is(v, mark))));
 }
 
-#undef SCAN_WHILE_NONE
+/*
+ * By 16 bytes, the last of which are read together with some that lie before p. There are
+ * 16 from start on.
+ */
+static inline __attribute__((always_inline)) const char *
+scan_by_16(const char *p, const char *end, unsigned (*ends)(__m128i, char), char mark)
+{
+	const char *const last = end - 16;
+	unsigned found;
+
+	for (; p <= last; p += 16) {
+		found = ends(_mm_loadu_si128((const __m128i *)(const void *)p), mark);
+		if (found != 0)
+			return p + __builtin_ctz(found);
+	}
+	found = ends(_mm_loadu_si128((const __m128i *)(const void *)last), mark);
+	found >>= 16 - (end - p);
+	return found != 0 ? p + __builtin_ctz(found) : end;
+}
+
+static inline const char *
+scan_name(const char *start, const char *p, const char *end)
+{
+	if (end - start < 16)
+		return scan_name_plain(p, end);
+	return scan_by_16(p, end, scan_name_ends, 0);
+}
+
+static inline const char *
+scan_value(const char *start, const char *p, const char *end)
+{
+	if (end - start < 16)
+		return scan_value_plain(p, end);
+	return scan_by_16(p, end, scan_value_ends, 0);
+}
+
+static inline const char *
+scan_target(const char *start, const char *p, const char *end, char mark)
+{
+	if (end - start < 16)
+		return scan_target_plain(p, end, mark);
+	return scan_by_16(p, end, scan_target_ends, mark);
+}
 
 #else
 
 static inline const char *
-scan_name(const char *p, const char *end)
+scan_name(UNUSED const char *start, const char *p, const char *end)
 {
 	return scan_name_plain(p, end);
 }
 
 static inline const char *
-scan_value(const char *p, const char *end)
+scan_value(UNUSED const char *start, const char *p, const char *end)
 {
 	return scan_value_plain(p, end);
 }
 
 static inline const char *
-scan_target(const char *p, const char *end, char mark)
+scan_target(UNUSED const char *start, const char *p, const char *end, char mark)
 {
 	return scan_target_plain(p, end, mark);
 }

@@ -66,13 +66,15 @@ asked_of(const struct request *req, struct msgid *id, struct store_start *start)
 	struct slice since = request_header(req, HEADER_IF_MODIFIED_SINCE);
 	struct slice match = request_header(req, HEADER_IF_NONE_MATCH);
 	struct slice event = request_header(req, HEADER_LAST_EVENT_ID);
-	struct slice query = request_query_value(req, "last_event_id");
+	struct slice query = {NULL, 0};
 	struct msgid event_id = {0, 0}, query_id = {0, 0}, start_id = {0, -1};
 	enum asked asked = ASKED_NOTHING;
 
 	*id = (struct msgid){0, -1};
-	if (request_query(req).len > 0)
+	if (request_query(req).len > 0) {
+		query = request_query_value(req, "last_event_id");
 		asked = read_start(req, &start_id, start);
+	}
 	if (asked == ASKED_MALFORMED || request_header_twice(req, HEADER_IF_MODIFIED_SINCE) ||
 	    request_header_twice(req, HEADER_IF_NONE_MATCH) ||
 	    request_header_twice(req, HEADER_LAST_EVENT_ID) ||

@@ -22,14 +22,14 @@ read_target(struct head *h, const char *data, const char *p, const char *end, si
 
 	if (p == end || *p != '/')
 		return NULL;
-	p = scan_target(p, end, '?');
+	p = scan_target(data, p, end, '?');
 	h->path = (uint32_t)(target - data);
 	h->path_len = (uint32_t)(p - target);
 	h->has_query = p < end && *p == '?';
 	if (h->has_query) {
 		const char *query = p + 1;
 
-		p = scan_target(query, end, '#');
+		p = scan_target(data, query, end, '#');
 		h->query = (uint32_t)(query - data);
 		h->query_len = (uint32_t)(p - query);
 	}
@@ -39,37 +39,39 @@ read_target(struct head *h, const char *data, const char *p, const char *end, si
 	return p + version_len;
 }
 
-/* One header, up to the next line; NULL: not ordinary. name_end is known already. */
-static inline const char *
-read_field(
-    struct head *h, const char *data, const char *name, const char *name_end, const char *end)
+/* The headers, up to the empty line behind them; NULL: not ordinary. */
+static const char *
+read_fields(struct head *h, const char *data, const char *p, const char *end)
 {
-	const char *value = name_end + 1, *value_end, *next;
+	struct field *f = h->fields, *const fields_end = f + h->fields_cap;
+	const char *name_end, *value, *value_end, *next;
 	enum request_header known;
-	struct field *f;
 
-	if (name_end == end || *name_end != ':' || h->n_fields == h->fields_cap)
-		return NULL;
-	while (value < end && *value == ' ')
-		value++;
-	value_end = scan_value(value, end);
-	if (end - value_end < 2 || memcmp(value_end, "\r\n", 2) != 0)
-		return NULL;
-	next = value_end + 2;
-	while (value_end > value && value_end[-1] == ' ')
-		value_end--;
-	known = head_known(name, (size_t)(name_end - name));
-	if (known != HEADER_COUNT) {
-		if ((NOT_ORDINARY & 1u << known) || h->known[known] != 0)
+	for (; (name_end = scan_name(data, p, end)) > p; p = next, f++) {
+		if (name_end == end || *name_end != ':' || f == fields_end)
 			return NULL;
-		head_index(h, known, h->n_fields);
+		value = name_end + 1;
+		while (value < end && *value == ' ')
+			value++;
+		value_end = scan_value(data, value, end);
+		if (end - value_end < 2 || memcmp(value_end, "\r\n", 2) != 0)
+			return NULL;
+		f->name = (uint32_t)(p - data);
+		f->name_len = (uint32_t)(name_end - p);
+		f->value = (uint32_t)(value - data);
+		next = value_end + 2;
+		while (value_end > value && value_end[-1] == ' ')
+			value_end--;
+		f->value_len = (uint32_t)(value_end - value);
+		known = head_known(p, (size_t)(name_end - p));
+		if (known != HEADER_COUNT) {
+			if ((NOT_ORDINARY & 1u << known) || h->known[known] != 0)
+				return NULL;
+			head_index(h, known, (size_t)(f - h->fields));
+		}
 	}
-	f = &h->fields[h->n_fields++];
-	f->name = (uint32_t)(name - data);
-	f->name_len = (uint32_t)(name_end - name);
-	f->value = (uint32_t)(value - data);
-	f->value_len = (uint32_t)(value_end - value);
-	return next;
+	h->n_fields = (size_t)(f - h->fields);
+	return p;
 }
 
 static const struct field *
@@ -114,7 +116,7 @@ read_length(struct head *h, const char *data, size_t room)
 size_t
 fastrequest_read(struct head *h, const char *data, size_t len, const struct request_limits *limits)
 {
-	const char *end = data + len, *p, *fields, *name_end;
+	const char *end = data + len, *p, *fields;
 
 	if (len >= 4 && memcmp(data, "GET ", 4) == 0) {
 		h->method = METHOD_GET;
@@ -129,13 +131,8 @@ fastrequest_read(struct head *h, const char *data, size_t len, const struct requ
 	if (fields == NULL)
 		return 0;
 	h->http10 = false;
-	p = fields;
-	while ((name_end = scan_name(p, end)) > p) {
-		p = read_field(h, data, p, name_end, end);
-		if (p == NULL)
-			goto other;
-	}
-	if (end - p < 2 || memcmp(p, "\r\n", 2) != 0)
+	p = read_fields(h, data, fields, end);
+	if (p == NULL || end - p < 2 || memcmp(p, "\r\n", 2) != 0)
 		goto other;
 	p += 2;
 	if ((size_t)(p - fields) > (size_t)limits->header_size + 2 || h->known[HEADER_HOST] == 0 ||

@@ -33,19 +33,10 @@ head_reset(struct head *h)
 	memset(h->known, 0, sizeof(h->known));
 }
 
-/*
- * By its length and first letter a name can only be one of these. A place that two of them
- * would take is one initialised twice, of which the compiler warns.
- */
-#define PLACES               64
-#define PLACE(len, letter)   (((len)*22 + (letter)) % PLACES)
-#define KNOWN(letter, n, id) [PLACE(sizeof(n) - 1, letter)] = {n, sizeof(n) - 1, id}
+/* A place that two of them would take is one initialised twice, of which the compiler warns. */
+#define KNOWN(letter, n, id) [HEAD_PLACE(sizeof(n) - 1, letter)] = {n, sizeof(n) - 1, id}
 
-static const struct {
-	char name[20]; /* in lower case */
-	uint32_t len;
-	enum request_header header;
-} known_headers[PLACES] = {
+const struct known_header head_known_headers[HEAD_PLACES] = {
     KNOWN('a', "accept", HEADER_ACCEPT),
     KNOWN('c', "connection", HEADER_CONNECTION),
     KNOWN('c', "content-length", HEADER_CONTENT_LENGTH),
@@ -84,14 +75,15 @@ load64(const char *p)
 }
 
 /*
- * Compares a token with a name in lower case, of the same length. What the bit for lower
- * case makes a letter of is that letter, and what it makes a '-' of is a '-', or a CR, which
- * is no part of a token.
+ * What the bit for lower case makes a letter of is that letter; what it makes a '-' of is a
+ * '-', or a CR, which is no part of a token.
  */
-static inline bool
-is_same(const char *token, const char *name, size_t len)
+bool
+head_is(const char *token, const struct known_header *k)
 {
 	const uint64_t lower = UINT64_C(0x2020202020202020);
+	const size_t len = k->len;
+	const char *name = k->name;
 	size_t i = 0;
 
 	if (len < 4) {
@@ -108,14 +100,4 @@ is_same(const char *token, const char *name, size_t len)
 		if ((load64(token + i) | lower) != load64(name + i))
 			return false;
 	return (load64(token + len - 8) | lower) == load64(name + len - 8);
-}
-
-enum request_header
-head_known(const char *name, size_t len)
-{
-	const size_t place = PLACE(len, (unsigned char)name[0] | 0x20u);
-
-	if (known_headers[place].len == len && is_same(name, known_headers[place].name, len))
-		return known_headers[place].header;
-	return HEADER_COUNT;
 }

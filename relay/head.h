@@ -35,8 +35,30 @@ void head_free(struct head *h);
 /* Ready for the next one. */
 void head_reset(struct head *h);
 
+/* A header that is known by number; its name is in lower case. */
+struct known_header {
+	char name[24];
+	uint32_t len;
+	enum request_header header;
+};
+
+/* By length and first letter a name can only be one of these. */
+#define HEAD_PLACES             64
+#define HEAD_PLACE(len, letter) (((len)*22 + (letter)) % HEAD_PLACES)
+extern const struct known_header head_known_headers[HEAD_PLACES];
+
+/* Whether a token of as many bytes as k's name is that name. */
+bool head_is(const char *token, const struct known_header *k);
+
 /* Which header a name of len bytes, a token, stands for; HEADER_COUNT if it is none of them. */
-enum request_header head_known(const char *name, size_t len);
+static inline enum request_header
+head_known(const char *name, size_t len)
+{
+	const struct known_header *k =
+	    &head_known_headers[HEAD_PLACE(len, (unsigned char)name[0] | 0x20u)];
+
+	return k->len == len && head_is(name, k) ? k->header : HEADER_COUNT;
+}
 
 /* Adds a field that is in h->fields already to those that are known by number. */
 static inline void

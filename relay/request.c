@@ -669,18 +669,6 @@ parse_head(struct request *req, char *head, size_t len)
 	return REQUEST_HEAD;
 }
 
-/* The first len bytes of data are an ordinary head, which req->head has. */
-static enum request_event
-take_fast(struct request *req, const char *data, size_t len)
-{
-	req->base = data;
-	req->scanned = len;
-	if (req->head.content_length > 0)
-		req->body_left = (uint64_t)req->head.content_length;
-	req->phase = PHASE_DECIDE;
-	return REQUEST_HEAD;
-}
-
 static bool
 grow_head(struct request *req, size_t len)
 {
@@ -699,8 +687,9 @@ grow_head(struct request *req, size_t len)
 	return true;
 }
 
-static enum request_event
-feed_head(struct request *req, char *data, size_t len, size_t *used)
+/* Apart from its caller, which is spared its local variables for the ordinary request. */
+static NOINLINE enum request_event
+feed_any_head(struct request *req, char *data, size_t len, size_t *used)
 {
 	const char *why = NULL;
 	size_t skipped = 0, end, before = req->copy_len, room, take;
@@ -718,11 +707,6 @@ feed_head(struct request *req, char *data, size_t len, size_t *used)
 		/* What is no request at all, such as a TLS handshake, need not go on for long. */
 		if (data[0] != '\r' && !is_token_byte((unsigned char)data[0]))
 			return refuse(req, 400, request_line_form);
-		end = fastrequest_read(&req->head, data, len, req->limits);
-		if (end > 0) {
-			*used += end;
-			return take_fast(req, data, end);
-		}
 		status = find_head_end(req, data, len, &end, &why);
 		if (status != 0)
 			return refuse(req, status, why);
@@ -761,6 +745,23 @@ feed_head(struct request *req, char *data, size_t len, size_t *used)
 	*used += end - before;
 	req->copy_len = end;
 	return parse_head(req, req->copy, end);
+}
+
+static enum request_event
+feed_head(struct request *req, char *data, size_t len, size_t *used)
+{
+	size_t head_len = 0;
+
+	if (req->copy_len == 0)
+		head_len = fastrequest_read(&req->head, data, len, req->limits);
+	if (head_len == 0)
+		return feed_any_head(req, data, len, used);
+	req->base = data;
+	req->scanned = *used = head_len;
+	if (req->head.content_length > 0)
+		req->body_left = (uint64_t)req->head.content_length;
+	req->phase = PHASE_DECIDE;
+	return REQUEST_HEAD;
 }
 
 static int

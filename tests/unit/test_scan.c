@@ -26,17 +26,17 @@ enum kind {
 };
 
 static const char *
-scan(enum kind kind, const char *p, const char *end)
+scan(enum kind kind, const char *start, const char *p, const char *end)
 {
 	switch (kind) {
 	case NAME:
-		return scan_name(p, end);
+		return scan_name(start, p, end);
 	case VALUE:
-		return scan_value(p, end);
+		return scan_value(start, p, end);
 	case PATH:
-		return scan_target(p, end, '?');
+		return scan_target(start, p, end, '?');
 	default:
-		return scan_target(p, end, '#');
+		return scan_target(start, p, end, '#');
 	}
 }
 
@@ -89,7 +89,7 @@ test_each_byte_ends_what_it_does_not_belong_to_wherever_it_stands(void **state U
 
 					bytes[at] = (char)c;
 					assert_int_equal(
-					    scan(kind, bytes, bytes + len) - bytes, run);
+					    scan(kind, bytes, bytes, bytes + len) - bytes, run);
 					assert_int_equal(
 					    scan_plain(kind, bytes, bytes + len) - bytes, run);
 				}
@@ -110,8 +110,33 @@ test_the_first_of_several_ends_it(void **state UNUSED)
 			for (size_t second = first; second < LONGEST; second++) {
 				memset(bytes, 'x', LONGEST);
 				bytes[first] = bytes[second] = '\r';
-				assert_ptr_equal(scan(kind, bytes, bytes + LONGEST), bytes + first);
+				assert_ptr_equal(
+				    scan(kind, bytes, bytes, bytes + LONGEST), bytes + first);
 			}
+		}
+	}
+}
+
+/* Which is read again where the last bytes are looked at. */
+static void
+test_what_lies_before_does_not_count(void **state UNUSED)
+{
+	for (int kind = 0; kind < KINDS; kind++) {
+		for (size_t len = 1; len <= LONGEST; len++) {
+			char *bytes = malloc(len);
+
+			for (size_t from = 0; from <= len; from++) {
+				memset(bytes, '\r', from);
+				memset(bytes + from, 'x', len - from);
+				assert_ptr_equal(
+				    scan(kind, bytes, bytes + from, bytes + len), bytes + len);
+				if (from == len)
+					continue;
+				bytes[len - 1] = '\n';
+				assert_ptr_equal(
+				    scan(kind, bytes, bytes + from, bytes + len), bytes + len - 1);
+			}
+			free(bytes);
 		}
 	}
 }
@@ -122,7 +147,7 @@ test_nothing_has_no_length(void **state UNUSED)
 	for (int kind = 0; kind < KINDS; kind++) {
 		char *none = malloc(0);
 
-		assert_ptr_equal(scan(kind, none, none), none);
+		assert_ptr_equal(scan(kind, none, none, none), none);
 		assert_ptr_equal(scan_plain(kind, none, none), none);
 		free(none);
 	}
@@ -134,6 +159,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_each_byte_ends_what_it_does_not_belong_to_wherever_it_stands),
 	    cmocka_unit_test(test_the_first_of_several_ends_it),
+	    cmocka_unit_test(test_what_lies_before_does_not_count),
 	    cmocka_unit_test(test_nothing_has_no_length),
 	};
 
