@@ -726,7 +726,8 @@ find_gap(const struct memory *m, const struct reading *readings, unsigned n,
 		if (query->held) {
 			const struct msgid foregone = foregone_before(ch, readings[i].at);
 
-			if (msgid_cmp(foregone, lost) > 0)
+			/* Before it was held it could not have had it. */
+			if (msgid_cmp(foregone, query->joined) > 0 && msgid_cmp(foregone, lost) > 0)
 				lost = foregone;
 		}
 		if (msgid_cmp(query->after, lost) >= 0)
@@ -739,12 +740,18 @@ find_gap(const struct memory *m, const struct reading *readings, unsigned n,
 	return limit;
 }
 
-/* One who has counted is told exactly, also of messages that were not stored. */
+/*
+ * One who has counted is told exactly, also of messages that were not stored. Those that
+ * were not stored before it was held are not lost to it, and nobody has counted them.
+ */
 static void
 count_lost(const struct reading *r, const struct store_query *query, struct store_result *result)
 {
+	const struct msgid foregone = foregone_before(r->ch, r->at);
 	const uint64_t to = result->msg != NULL ? result->msg->number - 1 : r->ch->published;
 
+	if (msgid_cmp(query->after, query->joined) < 0 && msgid_cmp(foregone, query->after) > 0)
+		return;
 	result->lost = to > query->after_number ? to - query->after_number : 0;
 	result->gap = result->lost > 0;
 }
@@ -773,7 +780,8 @@ take_more(struct reading *readings, unsigned n, const struct store_query *query,
 		if (query->held) {
 			const struct msgid lost = foregone_before(r->ch, r->at + 1);
 
-			if (msgid_cmp(lost, msg->id) > 0 && msgid_cmp(lost, limit) < 0)
+			if (msgid_cmp(lost, query->joined) > 0 && msgid_cmp(lost, msg->id) > 0 &&
+			    msgid_cmp(lost, limit) < 0)
 				limit = lost;
 		}
 	}

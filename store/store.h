@@ -169,7 +169,7 @@ struct store_query {
 	/*
 	 * It is held by watches since an earlier call, which answered joined as newest:
 	 * nothing is counted again, and what has been deleted since is passed over, for its
-	 * note is on the way. Messages that were not stored are missed by one who is held,
+	 * note is on the way. Messages that were not stored since it joined it has missed,
 	 * so they too make a gap.
 	 */
 	bool held;

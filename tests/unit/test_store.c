@@ -2226,6 +2226,57 @@ test_a_stream_has_lost_what_was_not_stored_while_it_was_busy(void **state UNUSED
 }
 
 static void
+test_what_was_not_stored_before_a_stream_came_is_not_lost_to_it(void **state UNUSED)
+{
+	struct store_result result;
+	struct stream st;
+
+	open_store((struct retention){.max_messages = 3});
+	post("a", "1");
+	post_foregone("a", "2");
+	post("a", "3");
+	post_foregone("a", "4");
+	assert_message(open_stream(&st, "a", &oldest_first), "1");
+	result = read_on(&st, "a");
+	assert_false(result.gap);
+	assert_int_equal(result.lost, 0);
+	assert_message(result, "3");
+	/* What is not stored now is; the two together nobody has counted. */
+	post_foregone("a", "5");
+	post("a", "6");
+	result = read_on(&st, "a");
+	assert_true(result.gap);
+	assert_int_equal(result.lost, 0);
+	assert_message(result, "6");
+	post_foregone("a", "7");
+	post("a", "8");
+	result = read_on(&st, "a");
+	assert_int_equal(result.lost, 1);
+	assert_message(result, "8");
+	close_stream(&st);
+}
+
+static void
+test_what_was_dropped_is_lost_whatever_was_not_stored_before_a_stream_came(void **state UNUSED)
+{
+	struct store_result result;
+	struct stream st;
+
+	open_store((struct retention){.max_messages = 2});
+	post("a", "1");
+	post_foregone("a", "2");
+	post("a", "3");
+	assert_message(open_stream(&st, "a", &oldest_first), "1");
+	post("a", "4");
+	post("a", "5");
+	result = read_on(&st, "a");
+	assert_true(result.gap);
+	assert_int_equal(result.lost, 0);
+	assert_message(result, "4");
+	close_stream(&st);
+}
+
+static void
 test_a_stream_that_does_not_count_is_told_a_gap_once_as_it_passes_it(void **state UNUSED)
 {
 	struct store_watch a = watch_of(0), b = watch_of(0);
@@ -3456,6 +3507,8 @@ main(void)
 	    TEST(test_messages_are_numbered_in_their_channel_stored_or_not),
 	    TEST(test_a_stream_that_fell_behind_is_told_how_many_it_lost),
 	    TEST(test_a_stream_has_lost_what_was_not_stored_while_it_was_busy),
+	    TEST(test_what_was_not_stored_before_a_stream_came_is_not_lost_to_it),
+	    TEST(test_what_was_dropped_is_lost_whatever_was_not_stored_before_a_stream_came),
 	    TEST(test_a_stream_that_does_not_count_is_told_a_gap_once_as_it_passes_it),
 	    TEST(test_a_stream_of_several_channels_is_told_before_the_message_that_follows),
 	    TEST(test_of_several_channels_a_gap_is_said_when_it_is_passed),
