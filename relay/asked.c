@@ -47,7 +47,7 @@ read_start(const struct request *req, struct msgid *id, struct store_start *star
 	if (time.len > 0) {
 		/* Year 9999, the last that a date can be written of. */
 		if (!parse_number(time, INT64_C(253402300799), &id->second) ||
-		    (tag.len > 0 && !parse_number(tag, INT64_MAX, &id->tag)))
+		    (tag.len > 0 && !parse_number(tag, MSGID_TAG_MAX, &id->tag)))
 			return ASKED_MALFORMED;
 		return tag.len > 0 ? ASKED_POSITION : ASKED_TIME;
 	}

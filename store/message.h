@@ -29,13 +29,16 @@ msgid_cmp(struct msgid a, struct msgid b)
 	return a.tag < b.tag ? -1 : a.tag > b.tag;
 }
 
+/* The highest tag of a position; 18 digits are all that is read of one (position.c). */
+#define MSGID_TAG_MAX INT64_C(999999999999999999)
+
 /* The position right before a message: whoever reads on from there gets it next. */
 static inline struct msgid
 msgid_before(struct msgid id)
 {
 	if (id.tag > 0)
 		return (struct msgid){id.second, id.tag - 1};
-	return (struct msgid){id.second - 1, INT64_MAX};
+	return (struct msgid){id.second - 1, MSGID_TAG_MAX};
 }
 
 /* A channel id as it came: opaque bytes with their hash (table_hash()). Borrowed. */

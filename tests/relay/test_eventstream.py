@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from .client import wait_until
 from .conftest import StartRelay
 from .daemon import Daemon, config
 from .streams import Stream, events
@@ -90,6 +91,23 @@ def test_a_gap_is_an_event_that_has_a_position_of_its_own(start_relay: StartRela
     assert (gap.type, three.data) == ("gap", "3")
     # Who comes back from there has been told already.
     assert events(relay, "room", {"Last-Event-ID": gap.id}).read_event().data == "3"
+
+
+def test_the_position_of_a_gap_before_the_first_message_of_a_second_is_taken_back(
+    start_relay: StartRelay,
+) -> None:
+    relay = start_relay(config(store={"max_messages": 1}))
+    old, dropped = relay.publish("room", b"old", b"dropped")
+
+    def first_of_a_second() -> bool:
+        return relay.publish("room", b"new")[0].id[1] == 0
+
+    wait_until(first_of_a_second, what="a message with tag 0")
+    gap = events(relay, "room", {"Last-Event-ID": old.text}).read_event()
+    assert gap.type == "gap"
+    assert gap.position > dropped.id
+    event = events(relay, "room", {"Last-Event-ID": gap.id}).read_event()
+    assert (event.type, event.data) == ("message", "new")
 
 
 def test_gaps_are_kept_from_clients_that_do_not_want_them(start_relay: StartRelay) -> None:
