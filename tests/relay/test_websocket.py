@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -151,6 +152,29 @@ def test_what_was_sent_before_the_client_left_is_published(start_relay: StartRel
         client.sock.shutdown(socket.SHUT_WR)
         wait_until(lambda: relay.stored("room") == 50, what="all to be stored")
         relay.wait_until_held("room", 0)
+
+
+def test_a_client_that_has_published_costs_no_more_than_before(start_relay: StartRelay) -> None:
+    # Without what AddressSanitizer keeps of freed memory.
+    env = {"ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=0:thread_local_quarantine_size_kb=0"}
+    settings = config({"allow_publish": True}, store={"max_memory": "4M"})
+    relay = start_relay(settings, env=env)
+    half = b"x" * 500_000
+
+    def resident() -> int:
+        with open(f"/proc/{relay.process.pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    with ExitStack() as clients:
+        for n in range(30):
+            client = clients.enter_context(opened(relay, f"/sub/room{n}"))
+            # In two frames, so that the relay has to put the message together.
+            client.send_frame(websocket.ABNF(0, opcode=websocket.ABNF.OPCODE_TEXT, data=half))
+            client.send_frame(websocket.ABNF(1, opcode=websocket.ABNF.OPCODE_CONT, data=half))
+            assert len(client.recv()) == 2 * len(half)
+            if n == 9:
+                before = resident()
+        assert resident() - before < 8_000_000
 
 
 def test_elsewhere_what_a_client_sends_is_dropped(relay: Daemon) -> None:
