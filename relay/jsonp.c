@@ -47,8 +47,8 @@ jsonp_accept(struct subscriber *sub, const struct request *req, const struct rou
 		*why = "callback is a name of at most 128 letters, digits, _ $ . [ ]";
 		return 400;
 	}
-	sub->callback = strndup(decoded, (size_t)len);
-	if (sub->callback == NULL) {
+	sub->own = strndup(decoded, (size_t)len);
+	if (sub->own == NULL) {
 		*why = "out of memory";
 		return 503;
 	}
@@ -70,8 +70,9 @@ jsonp_nothing(const struct subscriber *sub, char body[JSONP_NOTHING_MAX])
 	struct text t = text_in(body, JSONP_NOTHING_MAX);
 	char id[MSGID_TEXT_MAX];
 
-	add_call(&t, sub->callback);
-	if (sub->has_asked)
+	add_call(&t, sub->own);
+	/* A time alone is in the request that is repeated, and has no tag. */
+	if (sub->has_asked && sub->asked.tag >= 0)
 		text_add(&t, id, msgid_format(sub->asked, id));
 	TEXT_LIT(&t, "\", \"messages\": []});\n");
 	return text_len(&t);
@@ -81,7 +82,7 @@ static void
 add_body(struct text *t, struct message *const *msgs, const struct payload *payloads, unsigned n,
     const struct render_variant *variant)
 {
-	add_call(t, variant->callback);
+	add_call(t, variant->own);
 	transport_add_id(t, msgs[n - 1]);
 	TEXT_LIT(t, "\", ");
 	if (variant->gap) {

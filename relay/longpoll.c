@@ -42,13 +42,13 @@ batch_room(struct message *const *msgs, const struct payload *payloads, unsigned
 }
 
 static void
-add_batch(struct text *t, const struct worker *w, struct message *const *msgs,
+add_batch(struct text *t, const char *boundary, struct message *const *msgs,
     const struct payload *payloads, unsigned n, const struct render_variant *variant)
 {
 	for (unsigned i = 0; i < n; i++) {
 		switch (variant->loc->batch) {
 		case BATCH_MULTIPART:
-			multipart_add_boundary(t, w);
+			multipart_add_boundary(t, boundary);
 			TEXT_LIT(t, "\r\n");
 			multipart_add_headers(t, msgs[i], &payloads[i], variant);
 			text_add(t, payloads[i].p, payloads[i].len);
@@ -66,7 +66,7 @@ add_batch(struct text *t, const struct worker *w, struct message *const *msgs,
 		}
 	}
 	if (variant->loc->batch == BATCH_MULTIPART) {
-		multipart_add_boundary(t, w);
+		multipart_add_boundary(t, boundary);
 		TEXT_LIT(t, "--\r\n");
 	} else if (variant->loc->batch == BATCH_JSON) {
 		TEXT_LIT(t, "]\n");
@@ -75,11 +75,11 @@ add_batch(struct text *t, const struct worker *w, struct message *const *msgs,
 
 static void
 add_content_type(
-    struct text *t, const struct worker *w, const struct message *msg, const struct location *loc)
+    struct text *t, const char *boundary, const struct message *msg, const struct location *loc)
 {
 	if (loc->batch == BATCH_MULTIPART) {
 		TEXT_LIT(t, "Content-Type: multipart/mixed; boundary=");
-		text_add(t, w->boundary, sizeof(w->boundary));
+		text_add(t, boundary, BOUNDARY_LEN);
 	} else if (loc->batch == BATCH_JSON) {
 		TEXT_LIT(t, "Content-Type: application/json");
 	} else if (loc->content_type != NULL) {
@@ -94,15 +94,16 @@ add_content_type(
 	TEXT_LIT(t, "\r\n");
 }
 
-/* Status line and headers; a batch's position is that of its last message. */
+/* Status line and headers; boundary is of a multipart batch; a batch's position is that of its last
+ * message. */
 static void
-add_head(struct text *t, struct worker *w, const struct message *first, const struct message *last,
-    size_t body_len, const struct render_variant *variant)
+add_head(struct text *t, struct worker *w, const char *boundary, const struct message *first,
+    const struct message *last, size_t body_len, const struct render_variant *variant)
 {
 	const struct location *loc = variant->loc;
 
 	response_begin(t, w, 200);
-	add_content_type(t, w, first, loc);
+	add_content_type(t, boundary, first, loc);
 	TEXT_LIT(t, "Content-Length: ");
 	response_number(t, (int64_t)body_len);
 	TEXT_LIT(t, "\r\n");
@@ -140,7 +141,7 @@ render_one(struct worker *w, const struct message *msg, const struct render_vari
 		return NULL;
 	r = rendering_begin(head_room(w, msg, msg, variant) + payload.len);
 	if (r.bytes != NULL) {
-		add_head(&r.t, w, msg, msg, payload.len, variant);
+		add_head(&r.t, w, NULL, msg, msg, payload.len, variant);
 		text_add(&r.t, payload.p, payload.len);
 	}
 	payload_free(&payload);
@@ -153,23 +154,26 @@ render_batch(
 {
 	struct payload payloads[RENDER_AT_ONCE_MAX];
 	struct bytes *body = NULL, *bytes = NULL;
+	char boundary[BOUNDARY_LEN] = "";
 	struct rendering r;
 	unsigned made = 0;
 
+	if (variant->loc->batch == BATCH_MULTIPART)
+		multipart_make_boundary(boundary);
 	for (; made < n; made++)
 		if (payload_of(&payloads[made], msgs[made], variant->loc) < 0)
 			goto out;
 	r = rendering_begin(batch_room(msgs, payloads, n, variant));
 	if (r.bytes == NULL)
 		goto out;
-	add_batch(&r.t, w, msgs, payloads, n, variant);
+	add_batch(&r.t, boundary, msgs, payloads, n, variant);
 	body = rendering_end(&r);
 	if (body == NULL)
 		goto out;
 	r = rendering_begin(head_room(w, msgs[0], msgs[n - 1], variant) + body->len);
 	if (r.bytes == NULL)
 		goto out;
-	add_head(&r.t, w, msgs[0], msgs[n - 1], body->len, variant);
+	add_head(&r.t, w, boundary, msgs[0], msgs[n - 1], body->len, variant);
 	text_add(&r.t, body->data, body->len);
 	bytes = rendering_end(&r);
 out:

@@ -7,9 +7,9 @@
 #include "relay/response.h"
 #include "relay/subscriber.h"
 #include "relay/transport.h"
-#include "relay/worker.h"
 #include "store/message.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -32,10 +32,10 @@ multipart_make_boundary(char boundary[BOUNDARY_LEN])
 }
 
 void
-multipart_add_boundary(struct text *t, const struct worker *w)
+multipart_add_boundary(struct text *t, const char boundary[BOUNDARY_LEN])
 {
 	TEXT_LIT(t, "--");
-	text_add(t, w->boundary, sizeof(w->boundary));
+	text_add(t, boundary, BOUNDARY_LEN);
 }
 
 size_t
@@ -79,12 +79,25 @@ multipart_add_headers(struct text *t, const struct message *msg, const struct pa
 	TEXT_LIT(t, "\r\n");
 }
 
+static unsigned
+multipart_accept(struct subscriber *sub, const struct request *req UNUSED,
+    const struct route *route UNUSED, const char **why)
+{
+	sub->own = malloc(BOUNDARY_LEN);
+	if (sub->own == NULL) {
+		*why = "out of memory";
+		return 503;
+	}
+	multipart_make_boundary(sub->own);
+	return 0;
+}
+
 /*
  * The delimiter comes behind each part, not before it: so a client knows that the part
  * is whole when it has come, and need not wait for the next.
  */
 static struct bytes *
-multipart_render(struct worker *w, struct message *const *msgs, unsigned n UNUSED,
+multipart_render(struct worker *w UNUSED, struct message *const *msgs, unsigned n UNUSED,
     const struct render_variant *variant)
 {
 	const struct message *msg = msgs[0];
@@ -106,7 +119,7 @@ multipart_render(struct worker *w, struct message *const *msgs, unsigned n UNUSE
 	multipart_add_headers(&r.t, msg, &payload, variant);
 	text_add(&r.t, payload.p, payload.len);
 	TEXT_LIT(&r.t, "\r\n");
-	multipart_add_boundary(&r.t, w);
+	multipart_add_boundary(&r.t, variant->own);
 	chunk_close(&r.t, mark, framed);
 	payload_free(&payload);
 	return rendering_end(&r);
@@ -116,18 +129,17 @@ static void
 multipart_begin(struct subscriber *sub, const struct request *req UNUSED, struct text *t)
 {
 	static const char start[] = "multipart/mixed; boundary=";
-	const struct worker *w = sub->conn->worker;
 	const bool framed = !sub->conn->http10;
 	char type[sizeof(start) + BOUNDARY_LEN];
 	size_t mark;
 
 	memcpy(type, start, sizeof(start) - 1);
-	memcpy(type + sizeof(start) - 1, w->boundary, BOUNDARY_LEN);
+	memcpy(type + sizeof(start) - 1, sub->own, BOUNDARY_LEN);
 	type[sizeof(type) - 1] = '\0';
 	transport_head(sub, type, t);
 	TEXT_LIT(t, "\r\n");
 	mark = chunk_open(t, framed);
-	multipart_add_boundary(t, w);
+	multipart_add_boundary(t, sub->own);
 	chunk_close(t, mark, framed);
 }
 
@@ -154,6 +166,7 @@ const struct transport multipart_transport = {
     .name = "multipart",
     .kind = TRANSPORT_MULTIPART,
     .stream = true,
+    .accept = multipart_accept,
     .render = multipart_render,
     .begin = multipart_begin,
     .ping = multipart_ping,

@@ -11,14 +11,16 @@
 struct message;
 struct payload;
 struct render_variant;
-struct worker;
 
-/* No publisher knows it beforehand, so no message can contain it: 128 random bits. */
+/*
+ * 128 random bits, of one response alone: who knows it is who reads that, so that nobody
+ * can publish a message that another's client would take for several parts.
+ */
 #define BOUNDARY_LEN 32
 void multipart_make_boundary(char boundary[BOUNDARY_LEN]);
 
 /* "--" and the boundary */
-void multipart_add_boundary(struct text *t, const struct worker *w);
+void multipart_add_boundary(struct text *t, const char boundary[BOUNDARY_LEN]);
 /* A part's headers with the empty line behind them, at most this long. */
 size_t multipart_headers_room(const struct message *msg, const struct render_variant *variant);
 void multipart_add_headers(struct text *t, const struct message *msg, const struct payload *payload,

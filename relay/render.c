@@ -7,7 +7,7 @@
 static bool
 same(const struct render_variant *a, const struct render_variant *b)
 {
-	return a->loc == b->loc && a->transport == b->transport && a->callback == b->callback &&
+	return a->loc == b->loc && a->transport == b->transport && a->own == b->own &&
 	       a->second == b->second && a->lost == b->lost && a->cors_block == b->cors_block &&
 	       a->gap == b->gap && a->close == b->close && a->http10 == b->http10 &&
 	       a->say_channel == b->say_channel && a->padding == b->padding &&

@@ -23,12 +23,12 @@ struct worker;
 struct render_variant {
 	const struct location *loc;
 	const struct transport *transport;
-	const char *callback; /* JSONP, borrowed: of one subscriber */
-	int64_t second;       /* polls: of the Date in it */
-	uint64_t lost;        /* how many messages the gap is; 0: not known */
-	uint16_t cors_block;  /* polls */
-	bool gap;             /* messages were lost before this one */
-	bool close;           /* polls: Connection: close */
+	const char *own;     /* one subscriber's, borrowed: JSONP's callback, a stream's boundary */
+	int64_t second;      /* polls: of the Date in it */
+	uint64_t lost;       /* how many messages the gap is; 0: not known */
+	uint16_t cors_block; /* polls */
+	bool gap;            /* messages were lost before this one */
+	bool close;          /* polls: Connection: close */
 	bool http10; /* polls: Connection: keep-alive, where it is kept; streams: no chunks */
 	bool say_channel;
 	uint8_t padding;      /* event streams: index + 1 in loc->padding, or 0 */

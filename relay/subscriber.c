@@ -82,10 +82,10 @@ free_subscriber(struct subscriber *sub)
 	}
 	if (sub->subs != &sub->one)
 		free(sub->subs);
-	if (sub->transport == &jsonp_transport)
-		free(sub->callback);
-	else if (sub->transport == &websocket_transport)
+	if (sub->transport == &websocket_transport)
 		websocket_free(sub);
+	else
+		free(sub->own);
 	slab_put(&w->subscriber_slab, sub);
 }
 
@@ -152,7 +152,7 @@ variant_of(const struct subscriber *sub, struct render_variant *variant)
 	*variant = (struct render_variant){
 	    .loc = sub->loc,
 	    .transport = sub->transport,
-	    .callback = sub->transport == &jsonp_transport ? sub->callback : NULL,
+	    .own = sub->transport == &websocket_transport ? NULL : sub->own,
 	    .http10 = sub->conn->http10,
 	    .padding = sub->padding,
 	    .say_channel = sub->loc->say_channel,
@@ -838,7 +838,7 @@ stream_bytes(struct subscriber *sub, struct message *msg, struct render_cache *c
 	if (sub->gap && sub->has_number)
 		variant.lost = msg->number - sub->number - 1;
 	bytes = render_cached(cache, sub->conn->worker, msg, &variant);
-	if (!sub->gap) {
+	if (!sub->gap && variant.own == NULL) {
 		cache->last = bytes;
 		cache->last_loc = sub->loc;
 		cache->last_kind = sub->kind;

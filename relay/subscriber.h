@@ -57,7 +57,7 @@ struct subscriber {
 		};
 	};
 	union {
-		char *callback;                    /* JSONP: new */
+		char *own;                         /* as in struct render_variant: new */
 		struct conversation *conversation; /* WebSocket: what is under way; or NULL */
 	};
 	uint16_t cors_block;

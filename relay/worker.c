@@ -8,7 +8,6 @@
 #include "relay/config.h"
 #include "relay/listener.h"
 #include "relay/location.h"
-#include "relay/multipart.h"
 #include "relay/notices.h"
 #include "relay/position.h"
 #include "relay/publisher.h"
@@ -349,7 +348,6 @@ worker_new(struct relay *relay, unsigned index)
 	    (w->second_event = evtimer_new(w->base, on_second, w)) == NULL ||
 	    (w->drain_event = evtimer_new(w->base, on_drain, w)) == NULL)
 		goto err;
-	multipart_make_boundary(w->boundary);
 	on_second(-1, 0, w);
 	return w;
 err:

@@ -14,7 +14,6 @@
 #include "relay/channel.h"
 #include "relay/conn.h"
 #include "relay/location.h"
-#include "relay/multipart.h"
 #include "relay/request.h"
 #include "relay/route.h"
 
@@ -70,8 +69,6 @@ struct worker {
 	char *head_lines;
 	size_t head_lines_len, server_line_len;
 	int64_t head_second;
-
-	char boundary[BOUNDARY_LEN]; /* of multipart/mixed */
 
 	struct event *second_event; /* sweeps, once a second */
 	unsigned events_in_turn;    /* of connections, since the loop last waited */

@@ -145,6 +145,17 @@ def test_a_part_is_whole_without_the_next_one(relay: Daemon) -> None:
     assert b"one" in stream.read_until(b"--" + boundary)
 
 
+def test_who_knows_a_boundary_cannot_make_parts_for_others(relay: Daemon) -> None:
+    mine, others = Stream(relay, "room", PARTS), Stream(relay, "room", PARTS)
+    boundary = (mine.read_head().header("Content-Type") or "").split("boundary=")[1]
+    head = others.read_head().header("Content-Type") or ""
+    forged = f'--{boundary}\r\nEtag: "0"\r\n\r\nforged\r\n--{boundary}'
+    relay.post("room", forged.encode())
+    relay.delete("room")
+    raw = b"Content-Type: " + head.encode() + b"\r\n\r\n" + others.read_rest()
+    assert [part.get_payload() for part in parts_of(raw)] == [forged]
+
+
 def test_a_part_behind_a_gap_says_so(start_relay: StartRelay) -> None:
     relay = start_relay(config(store={"max_messages": 1}))
     first = relay.publish("room", b"0", b"1", b"2")[0]
@@ -187,6 +198,17 @@ def test_a_script_hears_of_a_time_out_as_an_empty_answer(start_relay: StartRelay
     assert answer["id"] == "5:6"
 
 
+@pytest.mark.parametrize("query", ["&time=5", "&time=0", "&last_event_id=0:0"])
+def test_the_position_of_an_empty_answer_is_taken_back(
+    start_relay: StartRelay, query: str
+) -> None:
+    relay = jsonp(start_relay, timeout=0.2)
+    _, answer = call(relay, "callback=f" + query)
+    relay.post("room", b"one")
+    _, answer = call(relay, f"callback=f&last_event_id={answer['id']}")
+    assert [m["text"] for m in answer["messages"]] == ["one"]  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("name", ["a;b", "a(b", "1a", "a%3Cb", "x" * 129, "%zz", "a%20b"])
 def test_a_callback_that_could_be_more_than_a_name_is_400(
     start_relay: StartRelay, name: str
@@ -219,6 +241,12 @@ def test_a_batch_is_all_that_waits_in_one_answer(start_relay: StartRelay) -> Non
             kind = response.header("Content-Type") or ""
             raw = f"Content-Type: {kind}\r\n\r\n".encode() + response.body
             assert [p.get_payload(decode=True) for p in parts_of(raw)] == [b"one", b"two", b"three"]
+
+
+def test_each_multipart_batch_has_a_boundary_of_its_own(start_relay: StartRelay) -> None:
+    relay = start_relay(config({"batch": "multipart"}))
+    relay.publish("room", b"one", b"two")
+    assert len({relay.get("room").header("Content-Type") for _ in range(5)}) == 5
 
 
 def test_a_message_that_was_waited_for_has_the_form_of_a_batch(start_relay: StartRelay) -> None:
