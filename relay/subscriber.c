@@ -25,8 +25,10 @@
 #include <string.h>
 
 /* Messages that one who is behind is given in one send, and in one turn of the loop. */
-#define AT_ONCE_MAX       32
+#define AT_ONCE_MAX       RENDER_AT_ONCE_MAX
 #define AT_ONCE_BYTES_MAX ((size_t)256 * 1024)
+
+static_assert(CONN_PARTS_MAX >= AT_ONCE_MAX, "what is read at once is sent at once");
 
 /* ---- coming and going -------------------------------------------------------------- */
 
@@ -234,10 +236,13 @@ finish_stream(struct subscriber *sub, unsigned status, const char *why)
 static void
 end_stream(struct subscriber *sub, unsigned status, const char *why)
 {
-	if (sub->conn->out == NULL)
+	if (sub->conn->out == NULL) {
 		finish_stream(sub, status, why);
-	else if (sub->ending == 0)
+	} else if (sub->ending == 0) {
 		sub->ending = (uint16_t)status;
+		/* It is handed nothing more, so that it is not held. */
+		leave(sub);
+	}
 }
 
 /*
@@ -267,6 +272,13 @@ subscriber_refuse(struct subscriber *sub, unsigned status, const char *why)
 		end_stream(sub, status, why);
 	else
 		answer_refusal(sub, status, why);
+}
+
+/* Up to a tick of the wheel earlier: what it wakes then must not take it for a ping. */
+static bool
+time_is_up(const struct subscriber *sub)
+{
+	return sub->ends_ms > 0 && clock_ms() + (1u << WHEEL_TICK_SHIFT) > sub->ends_ms;
 }
 
 static void
@@ -372,6 +384,10 @@ go_on(struct subscriber *sub, const struct store_result *result, struct message 
 		worker_resume(conn->worker, conn);
 		return;
 	}
+	if (!sub->gap || sub->transport->gap != NULL) {
+		sub->number = result->number;
+		sub->has_number = sub->n_subs == 1;
+	}
 	if (sub->gap && sub->transport->gap != NULL) {
 		struct text t = own_text(conn->worker);
 
@@ -383,10 +399,6 @@ go_on(struct subscriber *sub, const struct store_result *result, struct message 
 			sub->position = result->newest;
 			return;
 		}
-	}
-	if (!sub->gap) {
-		sub->number = result->number;
-		sub->has_number = sub->n_subs == 1;
 	}
 	begin_to_wait(sub, result->newest);
 }
@@ -503,6 +515,8 @@ subscriber_sent(struct conn *conn)
 
 	if (sub->ending != 0)
 		finish_stream(sub, sub->ending, "");
+	else if (time_is_up(sub))
+		finish_stream(sub, 408, "time is up");
 	else if (sub->pending == NULL)
 		read_on(sub);
 }
@@ -861,7 +875,8 @@ subscriber_note(struct subscription *s, const struct store_note *note, struct re
 		return true;
 	}
 	if (msgid_cmp(sub->position, note->at) >= 0)
-		return false; /* it has read it from the store, or came later */
+		/* It has read it from the store; or it came later, and was not held then. */
+		return note->msg->stored && msgid_cmp(sub->joined, note->at) < 0;
 	if (conn->state != CONN_WAITING)
 		return note->msg->stored; /* it reads on when its socket takes more */
 	if (!sub->transport->stream)
@@ -882,7 +897,7 @@ stream_timed_out(struct subscriber *sub)
 	struct conn *conn = sub->conn;
 	struct text t;
 
-	if (sub->ends_ms > 0 && clock_ms() >= sub->ends_ms) {
+	if (time_is_up(sub)) {
 		end_stream(sub, 408, "time is up");
 		return;
 	}

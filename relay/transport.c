@@ -257,8 +257,11 @@ chunk_close(struct text *t, size_t mark, bool framed)
 struct rendering
 rendering_begin(size_t room)
 {
-	struct rendering r = {.bytes = bytes_new(room)};
+	struct rendering r = {.bytes = NULL};
 
+	/* struct conn.out_at counts what is sent of it. */
+	if (room <= UINT32_MAX)
+		r.bytes = bytes_new(room);
 	if (r.bytes != NULL)
 		r.t = text_in(r.bytes->data, room);
 	return r;

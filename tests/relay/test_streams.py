@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import time
@@ -107,6 +108,28 @@ def test_a_stream_ends_with_its_time(start_relay: StartRelay) -> None:
     stream = events(relay, "room")
     stream.read_rest()
     relay.wait_until_held("room", 0)
+
+
+def test_a_stream_that_is_behind_ends_with_its_time_too_and_loses_nothing(
+    start_relay: StartRelay,
+) -> None:
+    relay = start_relay(config({"timeout": 0.3}))
+    fill(relay, "room", 9, 900_000)
+    slow = Stream(relay, "room", EVENTS, receive_buffer=4096)
+    slow.read_head()
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() > began + 0.4, what="its time is up")
+    slow.widen()
+    ids = re.findall(rb"^id: (.*)$", slow.read_rest(), re.MULTILINE)
+    assert 0 < len(ids) < 9
+    back = events(relay, "room", {"Last-Event-ID": ids[-1].decode()})
+    assert back.read_event().data.startswith(f"{len(ids)} ")
+
+
+def test_no_ping_comes_where_none_is_asked_for(start_relay: StartRelay) -> None:
+    relay = start_relay(config({"timeout": 0.3, "ping_interval": 0, "ping_message": "ping"}))
+    for _ in range(5):
+        assert b"ping" not in events(relay, "room").read_rest()
 
 
 def test_polls_have_a_time_and_streams_none_unless_one_is_given(start_relay: StartRelay) -> None:
@@ -233,6 +256,45 @@ def test_what_was_not_stored_and_passed_while_a_stream_was_behind_is_a_gap(
     assert [event.type for event in got] == ["message"] * 6 + ["gap", "message"]
     assert got[6].data == "1"
     assert got[7].data == "last"
+
+
+def test_what_was_not_stored_before_a_stream_came_is_no_gap_however_long_it_reads(
+    start_relay: StartRelay,
+) -> None:
+    foregone = {"type": "publisher", "prefix": "/forego/", "store_messages": False}
+    relay = start_relay(config(more=[foregone]))
+    with Connection(relay.address) as publisher:
+        for n in range(200):
+            # More messages than one send takes, so that some are read when it is held.
+            prefix = "/forego/" if n % 10 == 5 else "/pub/"
+            publisher.request("POST", f"{prefix}room", body=b"%d" % n)
+    got = events(relay, "room").read_events(180)
+    assert [event.data for event in got] == [str(n) for n in range(200) if n % 10 != 5]
+
+
+def test_who_is_about_to_be_ended_is_not_held(start_relay: StartRelay) -> None:
+    relay = start_relay(config({"concurrency": "last"}))
+    slow = Stream(relay, "room", EVENTS, receive_buffer=4096)
+    slow.read_head()
+    fill(relay, "room", 5, 900_000)
+    newer = events(relay, "room")
+    relay.wait_until_held("room", 1)
+    newer.close()
+    relay.wait_until_held("room", 0)
+    assert relay.post("room", b"nobody").status == 202
+    slow.widen()
+    slow.read_rest()
+
+
+def test_a_post_to_a_stream_that_is_just_catching_up_is_201(relay: Daemon) -> None:
+    fill(relay, "room", 100, 10)
+    with Connection(relay.address) as publisher:
+        for _ in range(50):
+            stream = events(relay, "room")
+            for _ in range(5):
+                assert publisher.request("POST", "/pub/room", body=b"more").status == 201
+            stream.close()
+            relay.wait_until_held("room", 0)
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])

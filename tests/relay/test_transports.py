@@ -199,9 +199,7 @@ def test_a_script_hears_of_a_time_out_as_an_empty_answer(start_relay: StartRelay
 
 
 @pytest.mark.parametrize("query", ["&time=5", "&time=0", "&last_event_id=0:0"])
-def test_the_position_of_an_empty_answer_is_taken_back(
-    start_relay: StartRelay, query: str
-) -> None:
+def test_the_position_of_an_empty_answer_is_taken_back(start_relay: StartRelay, query: str) -> None:
     relay = jsonp(start_relay, timeout=0.2)
     _, answer = call(relay, "callback=f" + query)
     relay.post("room", b"one")
