@@ -53,6 +53,7 @@ class Proxy:
         self.rng = random.Random(seed)
         self.by_chance = seed is not None
         self.links: set[asyncio.Task[None]] = set()
+        self.failure: BaseException | None = None  # a mistake of the proxy's own
         self.loop = asyncio.new_event_loop()
         self.server = self.loop.run_until_complete(
             asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024)
@@ -64,7 +65,12 @@ class Proxy:
         fate = Fate.by_chance(self.rng) if self.by_chance else Fate()
         link = self.loop.create_task(self._serve(reader, writer, fate))
         self.links.add(link)
-        link.add_done_callback(self.links.discard)
+        link.add_done_callback(self._ended)
+
+    def _ended(self, link: asyncio.Task[None]) -> None:
+        self.links.discard(link)
+        if not link.cancelled() and link.exception() is not None:
+            self.failure = link.exception()
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fate: Fate
@@ -81,8 +87,10 @@ class Proxy:
                 both.create_task(self._pump(relays_reader, writer, fate.delay, fate.octets))
         except (asyncio.CancelledError, TimeoutError, ExceptionGroup):
             for end in ends:
-                end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                end.transport.abort()
+                if not end.transport.is_closing():
+                    own = end.get_extra_info("socket")
+                    own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    end.transport.abort()
         finally:
             for end in ends:
                 end.close()
@@ -132,6 +140,8 @@ class Proxy:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(30)
         self.loop.close()
+        if self.failure is not None:
+            raise self.failure
 
 
 if __name__ == "__main__":
