@@ -1,11 +1,18 @@
 """What the Django tests share: a configured Django with a database, and its server."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# A shell starts what is in its background with these ignored, and programs inherit that:
+# what the tests start is to hear them.
+for _number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
