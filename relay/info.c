@@ -169,13 +169,13 @@ info_content_type(enum info_format format)
 	return "text/plain; charset=utf-8";
 }
 
-static void
-add_count(struct text *t, const char *before, int64_t n, const char *after)
-{
-	text_str(t, before);
-	response_number(t, n);
-	text_str(t, after);
-}
+/* before and after are string literals. */
+#define ADD_COUNT(t, before, n, after) \
+	do {                           \
+		TEXT_LIT(t, before);   \
+		response_number(t, n); \
+		TEXT_LIT(t, after);    \
+	} while (0)
 
 void
 info_write(struct text *t, enum info_format format, const struct store_info *info)
@@ -186,9 +186,9 @@ info_write(struct text *t, enum info_format format, const struct store_info *inf
 
 	switch (format) {
 	case INFO_PLAIN:
-		add_count(t, "queued messages: ", messages, "\n");
-		add_count(t, "last requested: ", info->requested_s, " sec. ago\n");
-		add_count(t, "active subscribers: ", held, "\n");
+		ADD_COUNT(t, "queued messages: ", messages, "\n");
+		ADD_COUNT(t, "last requested: ", info->requested_s, " sec. ago\n");
+		ADD_COUNT(t, "active subscribers: ", held, "\n");
 		TEXT_LIT(t, "last message id: ");
 		if (info->has_last)
 			text_add(t, id, id_len);
@@ -197,9 +197,9 @@ info_write(struct text *t, enum info_format format, const struct store_info *inf
 		TEXT_LIT(t, "\n");
 		break;
 	case INFO_JSON:
-		add_count(t, "{\"messages\": ", messages, "");
-		add_count(t, ", \"requested\": ", info->requested_s, "");
-		add_count(t, ", \"subscribers\": ", held, ", \"last_message_id\": ");
+		ADD_COUNT(t, "{\"messages\": ", messages, "");
+		ADD_COUNT(t, ", \"requested\": ", info->requested_s, "");
+		ADD_COUNT(t, ", \"subscribers\": ", held, ", \"last_message_id\": ");
 		if (info->has_last) {
 			TEXT_LIT(t, "\"");
 			text_add(t, id, id_len);
@@ -211,17 +211,17 @@ info_write(struct text *t, enum info_format format, const struct store_info *inf
 		break;
 	case INFO_XML:
 		TEXT_LIT(t, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<channel>\n");
-		add_count(t, "  <messages>", messages, "</messages>\n");
-		add_count(t, "  <requested>", info->requested_s, "</requested>\n");
-		add_count(t, "  <subscribers>", held, "</subscribers>\n");
+		ADD_COUNT(t, "  <messages>", messages, "</messages>\n");
+		ADD_COUNT(t, "  <requested>", info->requested_s, "</requested>\n");
+		ADD_COUNT(t, "  <subscribers>", held, "</subscribers>\n");
 		TEXT_LIT(t, "  <last_message_id>");
 		text_add(t, id, id_len);
 		TEXT_LIT(t, "</last_message_id>\n</channel>\n");
 		break;
 	case INFO_YAML:
-		add_count(t, "---\nmessages: ", messages, "\n");
-		add_count(t, "requested: ", info->requested_s, "\n");
-		add_count(t, "subscribers: ", held, "\n");
+		ADD_COUNT(t, "---\nmessages: ", messages, "\n");
+		ADD_COUNT(t, "requested: ", info->requested_s, "\n");
+		ADD_COUNT(t, "subscribers: ", held, "\n");
 		TEXT_LIT(t, "last_message_id: ");
 		/* Quoted: two numbers with a colon are a number to base 60 in YAML 1.1. */
 		if (info->has_last) {

@@ -8,6 +8,7 @@
 #include "relay/template.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <pcre2.h>
 #include <stdio.h>
@@ -607,6 +608,31 @@ network_text(const struct network *network, char text[NETWORK_TEXT_SIZE])
 		    network->prefix_len - (v4 ? 96 : 0));
 }
 
+/* Half of an address as a number. */
+static uint64_t
+half_of(const struct in6_addr *addr, unsigned half)
+{
+	uint64_t bytes;
+
+	memcpy(&bytes, addr->s6_addr + half * 8, sizeof(bytes));
+	return be64toh(bytes);
+}
+
+/* Whether two numbers begin with the same bits. */
+static bool
+begin_alike(uint64_t a, uint64_t b, unsigned bits)
+{
+	return bits == 0 || (a ^ b) >> (bits < 64 ? 64 - bits : 0) == 0;
+}
+
+static bool
+is_in(const struct in6_addr *addr, const struct network *n)
+{
+	return begin_alike(half_of(addr, 0), half_of(&n->addr, 0), n->prefix_len) &&
+	       begin_alike(half_of(addr, 1), half_of(&n->addr, 1),
+		   n->prefix_len > 64 ? n->prefix_len - 64 : 0);
+}
+
 bool
 location_allows(const struct location *loc, const struct in6_addr *addr, bool unix_peer)
 {
@@ -616,13 +642,9 @@ location_allows(const struct location *loc, const struct in6_addr *addr, bool un
 		return loc->allow_unix;
 	for (size_t i = 0; i < loc->n_allow; i++) {
 		const struct network *n = &loc->allow[i];
-		struct in6_addr masked = *addr;
 
 		/* "::/0" means IPv6, though the mapped IPv4 addresses lie in it. */
-		if (network_is_ipv4(n) != (bool)IN6_IS_ADDR_V4MAPPED(addr))
-			continue;
-		mask(&masked, n->prefix_len);
-		if (memcmp(&masked, &n->addr, sizeof(masked)) == 0)
+		if (is_in(addr, n) && network_is_ipv4(n) == (bool)IN6_IS_ADDR_V4MAPPED(addr))
 			return true;
 	}
 	return false;

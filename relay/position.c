@@ -378,21 +378,51 @@ msgid_parse(const char *s, size_t len, struct msgid *id)
 	       number_parse(colon + 1, len - second_len - 1, &id->tag);
 }
 
+static size_t
+count_digits(uint64_t n)
+{
+	for (size_t count = 1;; count += 4, n /= 10000) {
+		if (n < 10)
+			return count;
+		if (n < 100)
+			return count + 1;
+		if (n < 1000)
+			return count + 2;
+		if (n < 10000)
+			return count + 3;
+	}
+}
+
 size_t
 number_format(int64_t n, char *out)
 {
-	char digit[NUMBER_TEXT_MAX];
-	uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
-	size_t len = 0, count = 0;
+	/* "00" to "99", one behind the other. */
+	static const char pairs[] = "0001020304050607080910111213141516171819"
+				    "2021222324252627282930313233343536373839"
+				    "4041424344454647484950515253545556575859"
+				    "6061626364656667686970717273747576777879"
+				    "8081828384858687888990919293949596979899";
+	uint64_t large = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+	size_t len, at;
+	uint32_t left;
 
-	if (n < 0)
-		out[len++] = '-';
-	do {
-		digit[count++] = (char)('0' + left % 10);
-		left /= 10;
-	} while (left > 0);
-	while (count > 0)
-		out[len++] = digit[--count];
+	if (large < 10 && n >= 0) {
+		out[0] = (char)('0' + large);
+		return 1;
+	}
+	at = len = count_digits(large) + (n < 0);
+	out[0] = '-';
+	/* Dividing is cheaper in 32 bits. */
+	for (; large > UINT32_MAX; large /= 100) {
+		at -= 2;
+		memcpy(out + at, pairs + large % 100 * 2, 2);
+	}
+	for (left = (uint32_t)large; left >= 10; left /= 100) {
+		at -= 2;
+		memcpy(out + at, pairs + left % 100 * 2, 2);
+	}
+	if (at > (n < 0))
+		out[at - 1] = (char)('0' + left);
 	return len;
 }
 

@@ -17,7 +17,7 @@ static void
 release(struct publication *pub)
 {
 	message_unref(pub->msg);
-	free(pub);
+	slab_put(&pub->worker->publication_slab, pub);
 }
 
 /* A status with a sentence. */
@@ -259,7 +259,7 @@ void
 publisher_request(struct conn *conn, struct request *req, const struct route *route)
 {
 	struct slice accept = request_header(req, HEADER_ACCEPT);
-	struct publication *pub = calloc(1, sizeof(*pub));
+	struct publication *pub = slab_get(&conn->worker->publication_slab);
 	struct store_result result = {.status = STORE_OK};
 	enum store_answer answer;
 
@@ -286,7 +286,7 @@ unsigned
 publisher_publish(struct conn *conn, const struct location *loc, struct store *store,
     const struct channel_key *key, const struct message_parts *parts, struct publication **pending)
 {
-	struct publication *pub = calloc(1, sizeof(*pub));
+	struct publication *pub = slab_get(&conn->worker->publication_slab);
 	struct store_result result = {.status = STORE_OK};
 	enum store_answer answer;
 	unsigned status = 0;
@@ -296,7 +296,7 @@ publisher_publish(struct conn *conn, const struct location *loc, struct store *s
 		return 503;
 	pub->msg = message_new(parts);
 	if (pub->msg == NULL) {
-		free(pub);
+		slab_put(&conn->worker->publication_slab, pub);
 		return 503;
 	}
 	pub->worker = conn->worker;

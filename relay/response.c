@@ -8,50 +8,73 @@
 
 #include <stdio.h>
 
-static const struct {
-	unsigned status;
-	const char *reason;
+#define REASON(status, text)                   \
+	{                                      \
+		status, sizeof(text) - 1, text \
+	}
+
+static const struct reason {
+	unsigned status, len;
+	const char *text;
 } reasons[] = {
-    {200, "OK"},
-    {201, "Created"},
-    {202, "Accepted"},
-    {204, "No Content"},
-    {304, "Not Modified"},
-    {400, "Bad Request"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {406, "Not Acceptable"},
-    {408, "Request Timeout"},
-    {409, "Conflict"},
-    {410, "Gone"},
-    {413, "Content Too Large"},
-    {414, "URI Too Long"},
-    {417, "Expectation Failed"},
-    {426, "Upgrade Required"},
-    {431, "Request Header Fields Too Large"},
-    {500, "Internal Server Error"},
-    {501, "Not Implemented"},
-    {503, "Service Unavailable"},
-    {505, "HTTP Version Not Supported"},
-    {507, "Insufficient Storage"},
+    REASON(200, "OK"),
+    REASON(201, "Created"),
+    REASON(202, "Accepted"),
+    REASON(204, "No Content"),
+    REASON(304, "Not Modified"),
+    REASON(400, "Bad Request"),
+    REASON(403, "Forbidden"),
+    REASON(404, "Not Found"),
+    REASON(405, "Method Not Allowed"),
+    REASON(406, "Not Acceptable"),
+    REASON(408, "Request Timeout"),
+    REASON(409, "Conflict"),
+    REASON(410, "Gone"),
+    REASON(413, "Content Too Large"),
+    REASON(414, "URI Too Long"),
+    REASON(417, "Expectation Failed"),
+    REASON(426, "Upgrade Required"),
+    REASON(431, "Request Header Fields Too Large"),
+    REASON(500, "Internal Server Error"),
+    REASON(501, "Not Implemented"),
+    REASON(503, "Service Unavailable"),
+    REASON(505, "HTTP Version Not Supported"),
+    REASON(507, "Insufficient Storage"),
 };
+
+static const struct reason *
+find_reason(unsigned status)
+{
+	static const struct reason unknown = REASON(0, "Unknown");
+
+	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+		if (reasons[i].status == status)
+			return &reasons[i];
+	return &unknown;
+}
 
 const char *
 response_reason(unsigned status)
 {
-	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
-		if (reasons[i].status == status)
-			return reasons[i].reason;
-	return "Unknown";
+	return find_reason(status)->text;
+}
+
+static NOINLINE void
+number_at_end(struct text *t, int64_t n)
+{
+	char digits[NUMBER_TEXT_MAX];
+
+	text_add(t, digits, number_format(n, digits));
 }
 
 void
 response_number(struct text *t, int64_t n)
 {
-	char digits[NUMBER_TEXT_MAX];
-
-	text_add(t, digits, number_format(n, digits));
+	/* In place where the longest has room. */
+	if (t->end - t->at >= NUMBER_TEXT_MAX)
+		t->at += number_format(n, t->at);
+	else
+		number_at_end(t, n);
 }
 
 void
@@ -67,11 +90,12 @@ void
 response_begin(struct text *t, struct worker *w, unsigned status)
 {
 	const char *lines = worker_head_lines(w);
+	const struct reason *reason = find_reason(status);
 
 	TEXT_LIT(t, "HTTP/1.1 ");
 	response_number(t, status);
 	TEXT_LIT(t, " ");
-	text_str(t, response_reason(status));
+	text_add(t, reason->text, reason->len);
 	TEXT_LIT(t, "\r\n");
 	text_add(t, lines, w->head_lines_len);
 }
@@ -152,8 +176,11 @@ response_answer(struct text *t, struct conn *conn, const struct answer *answer)
 	response_begin(t, conn->worker, answer->status);
 	text_add(t, answer->fields, answer->fields_len);
 	if (answer->status != 304 && answer->status != 204) {
-		if (answer->body_len > 0)
-			response_field(t, "Content-Type", answer->type);
+		if (answer->body_len > 0) {
+			TEXT_LIT(t, "Content-Type: ");
+			text_str(t, answer->type);
+			TEXT_LIT(t, "\r\n");
+		}
 		TEXT_LIT(t, "Content-Length: ");
 		response_number(t, (int64_t)answer->body_len);
 		TEXT_LIT(t, "\r\n");

@@ -326,6 +326,7 @@ worker_new(struct relay *relay, unsigned index)
 		list_init(&w->conns[i]);
 	slab_init(&w->conn_slab, sizeof(struct conn));
 	slab_init(&w->subscriber_slab, sizeof(struct subscriber));
+	slab_init(&w->publication_slab, sizeof(struct publication));
 	if (channels_init(&w->channels, relay->n_stores) < 0 || make_head_lines(w) < 0)
 		goto err;
 	for (size_t i = 0; i < config->n_locations; i++)
@@ -396,6 +397,7 @@ worker_free(struct worker *w)
 		event_base_free(w->base);
 	slab_reset(&w->conn_slab);
 	slab_reset(&w->subscriber_slab);
+	slab_reset(&w->publication_slab);
 	free(w->head_lines);
 	free(w->read_buf);
 	free(w->text_buf);

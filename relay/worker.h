@@ -45,7 +45,7 @@ struct worker {
 	struct pcre2_real_match_data_8 *match_data;
 	struct listener *listener;
 
-	struct slab conn_slab, subscriber_slab;
+	struct slab conn_slab, subscriber_slab, publication_slab;
 	struct link conns[CONN_STATES];           /* by state */
 	unsigned n_conns;                         /* all but the closed ones */
 	uint64_t next_conn;                       /* numbers connections in the log */
