@@ -2,8 +2,8 @@
  * scan.h - how far the bytes of one kind go: the parts of a request's head.
  *
  * Each is there twice: 16 bytes at a time where there is SSE2, which any x86-64 has, and
- * byte by byte; tests/unit/test_scan.c holds them together. Bytes from start on, which is
- * not behind p, may be read, and none at end or behind it.
+ * byte by byte; tests/unit/test_scan.c holds them together. The SCAN_MIN bytes before end
+ * may be read, also where they lie before p, and none at end or behind it.
  */
 #ifndef BASE_SCAN_H
 #define BASE_SCAN_H
@@ -15,6 +15,8 @@
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
+
+#define SCAN_MIN 16
 
 /* ASCII letters, digits and '-', as the names of nearly all header fields have. */
 static inline const char *
@@ -95,8 +97,7 @@ scan_target_ends(__m128i v, char mark)
 }
 
 /*
- * By 16 bytes, the last of which are read together with some that lie before p. There are
- * 16 from start on.
+ * By 16 bytes, the last of which are read together with some that lie before p.
  */
 static inline __attribute__((always_inline)) const char *
 scan_by_16(const char *p, const char *end, unsigned (*ends)(__m128i, char), char mark)
@@ -115,45 +116,39 @@ scan_by_16(const char *p, const char *end, unsigned (*ends)(__m128i, char), char
 }
 
 static inline const char *
-scan_name(const char *start, const char *p, const char *end)
+scan_name(const char *p, const char *end)
 {
-	if (end - start < 16)
-		return scan_name_plain(p, end);
 	return scan_by_16(p, end, scan_name_ends, 0);
 }
 
 static inline const char *
-scan_value(const char *start, const char *p, const char *end)
+scan_value(const char *p, const char *end)
 {
-	if (end - start < 16)
-		return scan_value_plain(p, end);
 	return scan_by_16(p, end, scan_value_ends, 0);
 }
 
 static inline const char *
-scan_target(const char *start, const char *p, const char *end, char mark)
+scan_target(const char *p, const char *end, char mark)
 {
-	if (end - start < 16)
-		return scan_target_plain(p, end, mark);
 	return scan_by_16(p, end, scan_target_ends, mark);
 }
 
 #else
 
 static inline const char *
-scan_name(UNUSED const char *start, const char *p, const char *end)
+scan_name(const char *p, const char *end)
 {
 	return scan_name_plain(p, end);
 }
 
 static inline const char *
-scan_value(UNUSED const char *start, const char *p, const char *end)
+scan_value(const char *p, const char *end)
 {
 	return scan_value_plain(p, end);
 }
 
 static inline const char *
-scan_target(UNUSED const char *start, const char *p, const char *end, char mark)
+scan_target(const char *p, const char *end, char mark)
 {
 	return scan_target_plain(p, end, mark);
 }

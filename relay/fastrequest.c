@@ -2,6 +2,7 @@
 
 #include "base/scan.h"
 #include "relay/head.h"
+#include "relay/request.h"
 
 #include <string.h>
 #include <strings.h>
@@ -20,16 +21,16 @@ read_target(struct head *h, const char *data, const char *p, const char *end, si
 	const size_t version_len = sizeof(version) - 1;
 	const char *target = p;
 
-	if (p == end || *p != '/')
+	if (*p != '/')
 		return NULL;
-	p = scan_target(data, p, end, '?');
+	p = scan_target(p, end, '?');
 	h->path = (uint32_t)(target - data);
 	h->path_len = (uint32_t)(p - target);
 	h->has_query = p < end && *p == '?';
 	if (h->has_query) {
 		const char *query = p + 1;
 
-		p = scan_target(data, query, end, '#');
+		p = scan_target(query, end, '#');
 		h->query = (uint32_t)(query - data);
 		h->query_len = (uint32_t)(p - query);
 	}
@@ -47,13 +48,13 @@ read_fields(struct head *h, const char *data, const char *p, const char *end)
 	const char *name_end, *value, *value_end, *next;
 	enum request_header known;
 
-	for (; (name_end = scan_name(data, p, end)) > p; p = next, f++) {
+	for (; (name_end = scan_name(p, end)) > p; p = next, f++) {
 		if (name_end == end || *name_end != ':' || f == fields_end)
 			return NULL;
 		value = name_end + 1;
 		while (value < end && *value == ' ')
 			value++;
-		value_end = scan_value(data, value, end);
+		value_end = scan_value(value, end);
 		if (end - value_end < 2 || memcmp(value_end, "\r\n", 2) != 0)
 			return NULL;
 		f->name = (uint32_t)(p - data);
@@ -118,10 +119,13 @@ fastrequest_read(struct head *h, const char *data, size_t len, const struct requ
 {
 	const char *end = data + len, *p, *fields;
 
-	if (len >= 4 && memcmp(data, "GET ", 4) == 0) {
+	/* The shortest has 25: "GET / HTTP/1.1", "Host:" and the ends of three lines. */
+	if (len < SCAN_MIN)
+		return 0;
+	if (memcmp(data, "GET ", 4) == 0) {
 		h->method = METHOD_GET;
 		p = data + 4;
-	} else if (len >= 5 && memcmp(data, "POST ", 5) == 0) {
+	} else if (memcmp(data, "POST ", 5) == 0) {
 		h->method = METHOD_POST;
 		p = data + 5;
 	} else {

@@ -1,16 +1,55 @@
 /*
  * head.h - what the head of a request says: the result of both of its readers.
  *
- * request.c and fastrequest.c fill it in, request.h shows it to everybody else.
+ * request.c and fastrequest.c fill it in; everybody else asks request.h.
  */
 #ifndef RELAY_HEAD_H
 #define RELAY_HEAD_H
 
-#include "relay/request.h"
+#include "base/attr.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+enum request_method {
+	METHOD_GET,
+	METHOD_PUT,
+	METHOD_POST,
+	METHOD_DELETE,
+	METHOD_OPTIONS,
+	METHOD_HEAD,
+	METHOD_OTHER,
+};
+
+/* Headers that are looked up by number. */
+enum request_header {
+	HEADER_ACCEPT,
+	HEADER_CONNECTION,
+	HEADER_CONTENT_LENGTH,
+	HEADER_CONTENT_TYPE,
+	HEADER_EVENT_ID,
+	HEADER_EVENT_TYPE,
+	HEADER_EXPECT,
+	HEADER_HOST,
+	HEADER_IF_MODIFIED_SINCE,
+	HEADER_IF_NONE_MATCH,
+	HEADER_LAST_EVENT_ID,
+	HEADER_ORIGIN,
+	HEADER_TE,
+	HEADER_TRANSFER_ENCODING,
+	HEADER_UPGRADE,
+	HEADER_USER_AGENT,
+	HEADER_X_EVENTSOURCE_EVENT,
+	HEADER_COUNT,
+};
+
+/* Bytes of a request, valid until the next request_feed() or request_reset(). */
+struct slice {
+	const char *p; /* NULL: absent */
+	size_t len;
+};
 
 /* Offsets into the head, so that it can be moved. */
 struct field {
@@ -19,6 +58,7 @@ struct field {
 };
 
 struct head {
+	const char *base; /* its first byte: the offsets are from here on */
 	enum request_method method;
 	uint32_t path, path_len, query, query_len;
 	bool has_query, http10, keep_alive;
@@ -47,8 +87,53 @@ struct known_header {
 #define HEAD_PLACE(len, letter) (((len)*22 + (letter)) % HEAD_PLACES)
 extern const struct known_header head_known_headers[HEAD_PLACES];
 
-/* Whether a token of as many bytes as k's name is that name. */
-bool head_is(const char *token, const struct known_header *k);
+static inline uint32_t
+head_load32(const char *p)
+{
+	uint32_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+static inline uint64_t
+head_load64(const char *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+/*
+ * Whether a token of as many bytes as the name of k is that name. What the bit for lower case makes
+ * a letter of is that letter; what it makes a '-' of is a
+ * '-', or a CR, which is no part of a token.
+ */
+static inline bool
+head_is(const char *token, const struct known_header *k)
+{
+	const uint64_t lower = UINT64_C(0x2020202020202020);
+	const size_t len = k->len;
+	const char *name = k->name;
+	size_t i = 0;
+
+	if (len < 4) {
+		for (; i < len; i++)
+			if ((token[i] | 0x20) != name[i])
+				return false;
+		return true;
+	}
+	/* By words, the last of which may begin in the one before. */
+	if (len < 8)
+		return (head_load32(token) | (uint32_t)lower) == head_load32(name) &&
+		       (head_load32(token + len - 4) | (uint32_t)lower) ==
+			   head_load32(name + len - 4);
+	for (; i + 8 < len; i += 8)
+		if ((head_load64(token + i) | lower) != head_load64(name + i))
+			return false;
+	return (head_load64(token + len - 8) | lower) == head_load64(name + len - 8);
+}
 
 /* Which header a name of len bytes, a token, stands for; HEADER_COUNT if it is none of them. */
 static inline enum request_header

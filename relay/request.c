@@ -17,7 +17,9 @@
 #include "relay/fastrequest.h"
 #include "relay/head.h"
 
+#include <assert.h>
 #include <http_parser.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -54,21 +56,19 @@ enum chunk_state {
 };
 
 struct request {
+	struct head head; /* what it says, once it is there */
 	http_parser parser;
 	const struct request_limits *limits;
 	enum phase phase;
 	unsigned error;
 	const char *why;
 
-	/* The bytes of the head: in the reader's buffer, or copied. */
-	const char *base;
-	char *copy;
+	char *copy; /* of the head; else it lies in the reader's buffer */
 	size_t copy_len, copy_cap;
 	size_t scanned;      /* bytes known to be whole lines, all but the last CRLF found */
 	size_t line_start;   /* of the line at hand */
 	size_t fields_start; /* behind the request line; 0 while that is incomplete */
 
-	struct head head; /* what it says; its offsets are from base on */
 	uint32_t target, target_len;
 	bool has_coding; /* a Transfer-Encoding header has come */
 
@@ -83,6 +83,8 @@ struct request {
 	char *body_buf;
 	size_t body_len, body_cap;
 };
+
+static_assert(offsetof(struct request, head) == 0, "request_head() takes the one for the other");
 
 void
 request_global_init(void)
@@ -128,7 +130,7 @@ request_reset(struct request *req)
 	req->phase = PHASE_HEAD;
 	req->error = 0;
 	req->why = NULL;
-	req->base = NULL;
+	req->head.base = NULL;
 	req->copy_len = req->scanned = req->line_start = req->fields_start = 0;
 	head_reset(&req->head);
 	req->has_coding = false;
@@ -319,7 +321,7 @@ static bool
 name_is(const struct request *req, const struct field *f, const char *name)
 {
 	return strlen(name) == f->name_len &&
-	       strncasecmp(req->base + f->name, name, f->name_len) == 0;
+	       strncasecmp(req->head.base + f->name, name, f->name_len) == 0;
 }
 
 static int
@@ -341,7 +343,7 @@ on_header_field(http_parser *parser, const char *at, size_t len)
 	}
 	/* The head is fed in one piece, so a name comes in one piece. */
 	f = &req->head.fields[req->head.n_fields++];
-	f->name = (uint32_t)(at - req->base);
+	f->name = (uint32_t)(at - req->head.base);
 	f->name_len = (uint32_t)len;
 	f->value = 0;
 	f->value_len = 0;
@@ -364,7 +366,7 @@ on_header_value(http_parser *parser, const char *at, size_t len)
 	f = &req->head.fields[req->head.n_fields - 1];
 	while (len > 0 && at[len - 1] == ' ')
 		len--;
-	f->value = (uint32_t)(at - req->base);
+	f->value = (uint32_t)(at - req->head.base);
 	f->value_len = (uint32_t)len;
 	return 0;
 }
@@ -374,7 +376,7 @@ on_url(http_parser *parser, const char *at, size_t len)
 {
 	struct request *req = parser->data;
 
-	req->target = (uint32_t)(at - req->base);
+	req->target = (uint32_t)(at - req->head.base);
 	req->target_len = (uint32_t)len;
 	return 0;
 }
@@ -435,7 +437,7 @@ index_fields(struct request *req)
 {
 	for (size_t i = 0; i < req->head.n_fields; i++) {
 		const struct field *f = &req->head.fields[i];
-		const enum request_header h = head_known(req->base + f->name, f->name_len);
+		const enum request_header h = head_known(req->head.base + f->name, f->name_len);
 
 		if (h != HEADER_COUNT)
 			head_index(&req->head, h, i);
@@ -452,12 +454,12 @@ request_next_option(
 
 		if (cursor->at >= f->value_len || !name_is(req, f, "Connection"))
 			continue;
-		p = req->base + f->value + cursor->at;
-		end = req->base + f->value + f->value_len;
+		p = req->head.base + f->value + cursor->at;
+		end = req->head.base + f->value + f->value_len;
 		comma = memchr(p, ',', (size_t)(end - p));
 		if (comma != NULL)
 			end = comma;
-		cursor->at = (size_t)(end - (req->base + f->value)) + 1;
+		cursor->at = (size_t)(end - (req->head.base + f->value)) + 1;
 		while (p < end && (*p == ' ' || *p == '\t'))
 			p++;
 		while (p < end && (end[-1] == ' ' || end[-1] == '\t'))
@@ -503,7 +505,7 @@ is_scheme(const char *s, size_t len)
 static bool
 split_target(struct request *req)
 {
-	const char *t = req->base + req->target;
+	const char *t = req->head.base + req->target;
 	size_t len = req->target_len, start = 0, i;
 
 	if (len == 1 && t[0] == '*') {
@@ -605,7 +607,7 @@ refuse_parsed(struct request *req)
 	}
 }
 
-/* A whole head of len bytes at head, which is req->base. */
+/* A whole head of len bytes at head, which is req->head.base. */
 static enum request_event
 parse_head(struct request *req, char *head, size_t len)
 {
@@ -711,7 +713,7 @@ feed_any_head(struct request *req, char *data, size_t len, size_t *used)
 		if (status != 0)
 			return refuse(req, status, why);
 		if (end > 0) {
-			req->base = data;
+			req->head.base = data;
 			*used += end;
 			return parse_head(req, data, end);
 		}
@@ -723,7 +725,7 @@ feed_any_head(struct request *req, char *data, size_t len, size_t *used)
 		return refuse(req, 503, "out of memory");
 	memcpy(req->copy + before, data, take);
 	req->copy_len += take;
-	req->base = req->copy;
+	req->head.base = req->copy;
 	if (before == 0) {
 		/* find_head_end() has seen these. */
 		*used += take;
@@ -756,7 +758,7 @@ feed_head(struct request *req, char *data, size_t len, size_t *used)
 		head_len = fastrequest_read(&req->head, data, len, req->limits);
 	if (head_len == 0)
 		return feed_any_head(req, data, len, used);
-	req->base = data;
+	req->head.base = data;
 	req->scanned = *used = head_len;
 	if (req->head.content_length > 0)
 		req->body_left = (uint64_t)req->head.content_length;
@@ -968,14 +970,14 @@ request_keep(struct request *req)
 {
 	size_t len;
 
-	if (req->phase == PHASE_HEAD || req->base == NULL || req->base == req->copy)
+	if (req->phase == PHASE_HEAD || req->head.base == NULL || req->head.base == req->copy)
 		return 0;
 	len = req->scanned; /* the whole head: its end was found */
 	if (!grow_head(req, len))
 		return -1;
-	memcpy(req->copy, req->base, len);
+	memcpy(req->copy, req->head.base, len);
 	req->copy_len = len;
-	req->base = req->copy;
+	req->head.base = req->copy;
 	return 0;
 }
 
@@ -998,52 +1000,6 @@ request_error(const struct request *req, const char **why)
 	return req->error;
 }
 
-enum request_method
-request_method(const struct request *req)
-{
-	return req->head.method;
-}
-
-bool
-request_http10(const struct request *req)
-{
-	return req->head.http10;
-}
-
-bool
-request_keep_alive(const struct request *req)
-{
-	return req->head.keep_alive;
-}
-
-struct slice
-request_path(const struct request *req)
-{
-	/* "http://host" asks for "/" (RFC 9112, 3.2.2). */
-	if (req->head.path_len == 0)
-		return (struct slice){"/", 1};
-	return (struct slice){req->base + req->head.path, req->head.path_len};
-}
-
-struct slice
-request_query(const struct request *req)
-{
-	if (!req->head.has_query)
-		return (struct slice){NULL, 0};
-	return (struct slice){req->base + req->head.query, req->head.query_len};
-}
-
-struct slice
-request_header(const struct request *req, enum request_header h)
-{
-	const struct field *f;
-
-	if (req->head.known[h] == 0)
-		return (struct slice){NULL, 0};
-	f = &req->head.fields[req->head.known[h] - 1];
-	return (struct slice){req->base + f->value, f->value_len};
-}
-
 struct slice
 request_query_value(const struct request *req, const char *name)
 {
@@ -1061,43 +1017,6 @@ request_query_value(const struct request *req, const char *name)
 		p = amp == NULL ? NULL : amp + 1;
 	}
 	return (struct slice){NULL, 0};
-}
-
-bool
-request_header_twice(const struct request *req, enum request_header h)
-{
-	return req->head.twice & 1u << h;
-}
-
-bool
-request_header_at(const struct request *req, size_t i, struct slice *name, struct slice *value)
-{
-	const struct field *f;
-
-	if (i >= req->head.n_fields)
-		return false;
-	f = &req->head.fields[i];
-	*name = (struct slice){req->base + f->name, f->name_len};
-	*value = (struct slice){req->base + f->value, f->value_len};
-	return true;
-}
-
-bool
-request_has_body(const struct request *req)
-{
-	return req->chunked || req->head.content_length > 0;
-}
-
-int64_t
-request_content_length(const struct request *req)
-{
-	return req->head.content_length;
-}
-
-bool
-request_expects_continue(const struct request *req)
-{
-	return !req->head.http10 && req->head.known[HEADER_EXPECT] != 0;
 }
 
 void

@@ -11,50 +11,13 @@
 #define RELAY_REQUEST_H
 
 #include "base/attr.h"
+#include "relay/head.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct request;
-
-enum request_method {
-	METHOD_GET,
-	METHOD_PUT,
-	METHOD_POST,
-	METHOD_DELETE,
-	METHOD_OPTIONS,
-	METHOD_HEAD,
-	METHOD_OTHER,
-};
-
-/* Headers that are looked up by number. */
-enum request_header {
-	HEADER_ACCEPT,
-	HEADER_CONNECTION,
-	HEADER_CONTENT_LENGTH,
-	HEADER_CONTENT_TYPE,
-	HEADER_EVENT_ID,
-	HEADER_EVENT_TYPE,
-	HEADER_EXPECT,
-	HEADER_HOST,
-	HEADER_IF_MODIFIED_SINCE,
-	HEADER_IF_NONE_MATCH,
-	HEADER_LAST_EVENT_ID,
-	HEADER_ORIGIN,
-	HEADER_TE,
-	HEADER_TRANSFER_ENCODING,
-	HEADER_UPGRADE,
-	HEADER_USER_AGENT,
-	HEADER_X_EVENTSOURCE_EVENT,
-	HEADER_COUNT,
-};
-
-/* Bytes of a request, valid until the next request_feed() or request_reset(). */
-struct slice {
-	const char *p; /* NULL: absent */
-	size_t len;
-};
 
 enum request_event {
 	REQUEST_MORE,     /* the request goes on; bytes that are left are to be fed again */
@@ -97,22 +60,94 @@ bool request_in_body(const struct request *req);
 /* After REQUEST_ERROR: the status, and why in a few words. */
 unsigned request_error(const struct request *req, const char **why);
 
-/* After REQUEST_HEAD. */
-enum request_method request_method(const struct request *req);
-bool request_http10(const struct request *req);
-bool request_keep_alive(const struct request *req);
-/* The target's path and query, without scheme and authority, as they came. */
-struct slice request_path(const struct request *req);
-struct slice request_query(const struct request *req);
+/*
+ * After REQUEST_HEAD. A request begins with its head, so that what is asked for a dozen
+ * times a request costs no calls.
+ */
+static inline const struct head *
+request_head(const struct request *req)
+{
+	return (const struct head *)(const void *)req;
+}
+
+static inline enum request_method
+request_method(const struct request *req)
+{
+	return request_head(req)->method;
+}
+
+static inline bool
+request_http10(const struct request *req)
+{
+	return request_head(req)->http10;
+}
+
+static inline bool
+request_keep_alive(const struct request *req)
+{
+	return request_head(req)->keep_alive;
+}
+
+/* The target's path, without scheme and authority, as it came. */
+static inline struct slice
+request_path(const struct request *req)
+{
+	const struct head *h = request_head(req);
+
+	/* "http://host" asks for "/" (RFC 9112, 3.2.2). */
+	if (h->path_len == 0)
+		return (struct slice){"/", 1};
+	return (struct slice){h->base + h->path, h->path_len};
+}
+
+/* p is NULL where there is none. */
+static inline struct slice
+request_query(const struct request *req)
+{
+	const struct head *h = request_head(req);
+
+	if (!h->has_query)
+		return (struct slice){NULL, 0};
+	return (struct slice){h->base + h->query, h->query_len};
+}
+
 /* Blanks around a value are cut off. p is NULL where the header is absent. */
-struct slice request_header(const struct request *req, enum request_header h);
+static inline struct slice
+request_header(const struct request *req, enum request_header header)
+{
+	const struct head *h = request_head(req);
+	const struct field *f;
+
+	if (h->known[header] == 0)
+		return (struct slice){NULL, 0};
+	f = &h->fields[h->known[header] - 1];
+	return (struct slice){h->base + f->value, f->value_len};
+}
+
+/* The header came more than once. */
+static inline bool
+request_header_twice(const struct request *req, enum request_header header)
+{
+	return (request_head(req)->twice & 1u << header) != 0;
+}
+
+/* All headers in their order; false at the end. */
+static inline bool
+request_header_at(const struct request *req, size_t i, struct slice *name, struct slice *value)
+{
+	const struct head *h = request_head(req);
+	const struct field *f;
+
+	if (i >= h->n_fields)
+		return false;
+	f = &h->fields[i];
+	*name = (struct slice){h->base + f->name, f->name_len};
+	*value = (struct slice){h->base + f->value, f->value_len};
+	return true;
+}
+
 /* The value of a query parameter as it came, percent-encoded; p is NULL where it is absent. */
 struct slice request_query_value(const struct request *req, const char *name);
-/* The header came more than once. */
-bool request_header_twice(const struct request *req, enum request_header h);
-/* All headers in their order; false at the end. */
-bool request_header_at(
-    const struct request *req, size_t i, struct slice *name, struct slice *value);
 
 /*
  * The options in Connection headers (RFC 9110, 7.6.1), one after another from a cursor of
@@ -124,10 +159,26 @@ struct connection_cursor {
 bool request_next_option(
     const struct request *req, struct connection_cursor *cursor, struct slice *option);
 
-/* A body follows; how long, where Content-Length says it, else -1. */
-bool request_has_body(const struct request *req);
-int64_t request_content_length(const struct request *req);
-bool request_expects_continue(const struct request *req);
+/* The length of the body, where Content-Length says it, else -1. */
+static inline int64_t
+request_content_length(const struct request *req)
+{
+	return request_head(req)->content_length;
+}
+
+/* A body follows. */
+static inline bool
+request_has_body(const struct request *req)
+{
+	return request_content_length(req) > 0 ||
+	       request_head(req)->known[HEADER_TRANSFER_ENCODING] != 0;
+}
+
+static inline bool
+request_expects_continue(const struct request *req)
+{
+	return !request_http10(req) && request_head(req)->known[HEADER_EXPECT] != 0;
+}
 
 /*
  * What to do with the body, at REQUEST_HEAD: keep it, or read and drop it; more than

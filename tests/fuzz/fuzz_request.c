@@ -373,7 +373,7 @@ list_has(struct line list, const char *text)
 	return false;
 }
 
-struct head {
+struct strict_head {
 	unsigned method;
 	struct line path, query;
 	bool has_query, plain, http10, close, keep_alive;
@@ -382,7 +382,7 @@ struct head {
 };
 
 static bool
-ref_request_line(struct line line, struct head *h)
+ref_request_line(struct line line, struct strict_head *h)
 {
 	static const struct {
 		const char *name;
@@ -498,7 +498,7 @@ static bool
 ref_request(const struct reference *r, size_t *at, bool keep, struct transcript *tr,
     struct transcript *body)
 {
-	struct head h = {.method = 0};
+	struct strict_head h = {.method = 0};
 	struct line line, name, value;
 	size_t start;
 	int rc;

@@ -292,7 +292,7 @@ test_more_headers_than_there_is_room_for_are_left_until_there_is(void **state UN
 {
 	char *few = with_headers(10), *many = with_headers(100), *copy = strdup(many);
 	struct request *req = request_new(&limits);
-	struct slice name, value;
+	struct slice name = {NULL, 0}, value = {NULL, 0};
 	size_t used;
 
 	assert_int_not_equal(taken_at_once(few, strlen(few), &limits), 0);
