@@ -59,7 +59,7 @@ static char in[IN_SIZE];
 #define CORS                                                                                \
 	"Access-Control-Allow-Origin: *\r\n"                                                \
 	"Access-Control-Allow-Headers: If-Modified-Since, If-None-Match, X-Cookie, "        \
-	"Last-Event-ID, Content-Type\r\n"                                                   \
+	"Last-Event-ID, Content-Type, Etag\r\n"                                             \
 	"Access-Control-Expose-Headers: Last-Modified, Etag, Cache-Control, X-Push-Gap\r\n" \
 	"Access-Control-Max-Age: 864000\r\n"
 #define COMMON "Server: pushserver/0.0.0\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"

@@ -4,6 +4,8 @@
 #include "relay/position.h"
 #include "relay/request.h"
 
+#include <string.h>
+
 /* An id in a query may have its colon percent-encoded. */
 static bool
 parse_query_id(struct slice value, struct msgid *id)
@@ -15,6 +17,26 @@ parse_query_id(struct slice value, struct msgid *id)
 		return false;
 	len = percent_decode(value.p, value.len, decoded);
 	return len >= 0 && msgid_parse((const char *)decoded, (size_t)len, id);
+}
+
+/* ?last_event_id=, or ?lastEventId=, as event streams in place of a browser's own have it. */
+static struct slice
+read_query_id(const struct request *req)
+{
+	struct slice id = request_query_value(req, "last_event_id");
+
+	return id.len > 0 ? id : request_query_value(req, "lastEventId");
+}
+
+/* If-None-Match; an empty tag, which curl --etag-compare sends while it has none, is absent. */
+static struct slice
+read_match(const struct request *req)
+{
+	struct slice match = request_header(req, HEADER_IF_NONE_MATCH);
+
+	if (match.len == 2 && memcmp(match.p, "\"\"", 2) == 0)
+		match.len = 0;
+	return match;
 }
 
 /* Decimal digits alone. */
@@ -64,7 +86,7 @@ enum asked
 asked_of(const struct request *req, struct msgid *id, struct store_start *start)
 {
 	struct slice since = request_header(req, HEADER_IF_MODIFIED_SINCE);
-	struct slice match = request_header(req, HEADER_IF_NONE_MATCH);
+	struct slice match = read_match(req);
 	struct slice event = request_header(req, HEADER_LAST_EVENT_ID);
 	struct slice query = {NULL, 0};
 	struct msgid event_id = {0, 0}, query_id = {0, 0}, start_id = {0, -1};
@@ -72,7 +94,7 @@ asked_of(const struct request *req, struct msgid *id, struct store_start *start)
 
 	*id = (struct msgid){0, -1};
 	if (request_query(req).len > 0) {
-		query = request_query_value(req, "last_event_id");
+		query = read_query_id(req);
 		asked = read_start(req, &start_id, start);
 	}
 	if (asked == ASKED_MALFORMED || request_header_twice(req, HEADER_IF_MODIFIED_SINCE) ||

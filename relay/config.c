@@ -674,12 +674,13 @@ static const char *
 check_argument(const char *text)
 {
 	static const char *const taken[] = {
-	    "_", "backtrack", "callback", "last_event_id", "tag", "time"};
+	    "_", "backtrack", "callback", "lastEventId", "last_event_id", "tag", "time"};
 
 	for (size_t i = 0; i < ARRAY_LEN(taken); i++)
 		if (strcmp(text, taken[i]) == 0)
-			return "must not be _, backtrack, callback, last_event_id, tag or time, "
-			       "which say something else";
+			return "must not be _, backtrack, callback, lastEventId, last_event_id, "
+			       "tag or "
+			       "time, which say something else";
 	if (strlen(text) > 64 ||
 	    strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") !=
 		strlen(text))

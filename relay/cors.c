@@ -8,11 +8,12 @@
 
 /*
  * A subscriber's GET needs no Access-Control-Allow-Methods: a preflight always lets
- * the simple methods pass. A publisher's PUT and DELETE do.
+ * the simple methods pass. A publisher's PUT and DELETE do. Etag is of answers, but
+ * NchanSubscriber's long poll sends it as well.
  */
 #define SUBSCRIBER_LINES                                                                  \
 	"Access-Control-Allow-Headers: If-Modified-Since, If-None-Match, X-Cookie, "      \
-	"Last-Event-ID, Content-Type\r\n"                                                 \
+	"Last-Event-ID, Content-Type, Etag\r\n"                                           \
 	"Access-Control-Expose-Headers: Last-Modified, Etag, Cache-Control, X-Push-Gap, " \
 	"X-Push-Channel, X-Push-Explain\r\n"                                              \
 	"Access-Control-Max-Age: 864000\r\n"

@@ -6,10 +6,10 @@ import { test } from 'node:test';
 import { openChromium, until } from '../browser/browsing.mjs';
 import { CuttingProxy, Relay, WORKERS, followThroughCuts, serveScripts } from './relaying.mjs';
 
-async function openPage(t, relay) {
+async function openPage(t) {
   const browser = await openChromium(t);
   const page = await browser.newPage();
-  await page.goto(await serveScripts(t, relay));
+  await page.goto(await serveScripts(t));
   return page;
 }
 
@@ -18,7 +18,7 @@ for (const workers of WORKERS) {
     const relay = await Relay.start(t, workers);
     const proxy = await CuttingProxy.start(t, relay.port);
     await relay.create('c');
-    const page = await openPage(t, relay);
+    const page = await openPage(t);
     await page.evaluate((url) => {
       window.seen = [];
       window.source = new EventSource(url);
@@ -38,7 +38,7 @@ for (const workers of WORKERS) {
     async (t) => {
       const relay = await Relay.start(t, workers, { event: 'update' });
       await relay.create('c');
-      const page = await openPage(t, relay);
+      const page = await openPage(t);
       await page.evaluate((url) => {
         window.seen = [];
         const source = new EventSource(url);
@@ -58,7 +58,7 @@ for (const workers of WORKERS) {
     const relay = await Relay.start(t, workers, { deflate: true });
     const proxy = await CuttingProxy.start(t, relay.port);
     await relay.create('c');
-    const page = await openPage(t, relay);
+    const page = await openPage(t);
     await page.evaluate((url) => {
       window.seen = [];
       window.closes = [];
@@ -91,7 +91,7 @@ for (const workers of WORKERS) {
     async (t) => {
       const relay = await Relay.start(t, workers, { deflate: true });
       await relay.create('c');
-      const page = await openPage(t, relay);
+      const page = await openPage(t);
       await page.evaluate((url) => {
         window.seen = [];
         const socket = new WebSocket(url);

@@ -33,7 +33,7 @@ for (const workers of WORKERS) {
     const browser = await openChromium(t);
     const page = await browser.newPage();
     await page.goto(await serveScripts(
-      t, relay, ['reconnecting-eventsource/dist/ReconnectingEventSource.min.js']));
+      t, ['reconnecting-eventsource/dist/ReconnectingEventSource.min.js']));
     await page.evaluate((url) => {
       window.seen = [];
       window.states = [];
@@ -44,7 +44,21 @@ for (const workers of WORKERS) {
       window.source.onerror = () => window.states.push('away');
       window.source.onopen = () => window.states.push('open');
     }, `http://127.0.0.1:${proxy.port}/sub/c`);
-    await followThroughCuts(relay, proxy, 'c', () => page.evaluate(() => window.seen));
+    const expected = await followThroughCuts(
+      relay, proxy, 'c', () => page.evaluate(() => window.seen));
+
+    // A browser's EventSource gives up after an answer that is none: a new one goes on.
+    proxy.refuse();
+    proxy.cut();
+    await until(() => proxy.refused > 1, 'refused more than once');
+    const more = ['published while it was away', 'and this'];
+    const ids = await relay.publish('c', more);
+    proxy.resume();
+    more.forEach((data, i) => expected.push({ data, id: ids[i] }));
+    await until(() => page.evaluate((n) => window.seen.length >= n, expected.length), 'the rest');
+    await relay.holds('c', 1);
+    assert.deepEqual(await page.evaluate(() => window.seen), expected);
+
     await relay.delete('c');
     await until(() => page.evaluate(() => window.states.at(-1) === 'away'), 'an error');
     await page.evaluate(() => window.source.close());

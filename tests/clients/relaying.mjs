@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer as createHttpServer, get as httpGet } from 'node:http';
+import { createServer as createHttpServer } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { BINARY, Program, ROOT, atEnd, until } from '../browser/browsing.mjs';
 
@@ -71,6 +71,7 @@ export class Relay {
 /** A TCP proxy to a port of loopback; says its own, and resets what goes through it. */
 export class CuttingProxy {
   #links = new Set();
+  #refusal = null;
 
   static async start(t, target) {
     const proxy = new CuttingProxy();
@@ -87,6 +88,12 @@ export class CuttingProxy {
 
   #serve(client, target) {
     client.on('error', () => {});
+    if (this.#refusal !== null) {
+      this.refused += 1;
+      client.end(this.#refusal);
+      client.resume();
+      return;
+    }
     const relay = connect({ port: target, host: '127.0.0.1', allowHalfOpen: true });
     const link = { client, relay };
     this.#links.add(link);
@@ -110,26 +117,24 @@ export class CuttingProxy {
     assert.ok(this.#links.size > 0, 'nothing to cut');
     this.#reset();
   }
+
+  /** From now on answer as a proxy does whose relay is away; undo that by resume(). */
+  refuse() {
+    this.refused = 0;
+    this.#refusal = 'HTTP/1.1 502 Bad Gateway\r\nAccess-Control-Allow-Origin: *\r\n'
+      + 'Content-Length: 0\r\nConnection: close\r\n\r\n';
+  }
+
+  resume() {
+    this.#refusal = null;
+  }
 }
 
-/**
- * A site of one empty page with classic scripts of node_modules; returns its URL. What is
- * below /sub/ it passes on to the relay, so that a page may also have that of its own origin.
- */
-export async function serveScripts(t, relay, scripts = []) {
+/** A site of one empty page with classic scripts of node_modules; returns its URL. */
+export async function serveScripts(t, scripts = []) {
   const tags = scripts.map((_, i) => `<script src="/${i}.js"></script>`).join('');
   const site = createHttpServer((request, response) => {
-    const { url: path, headers } = request;
-    if (path.startsWith('/sub/')) {
-      const onward = httpGet({ host: '127.0.0.1', port: relay.port, path, headers }, (answer) => {
-        response.writeHead(answer.statusCode, answer.headers);
-        answer.pipe(response);
-      });
-      onward.on('error', () => response.destroy());
-      response.on('close', () => onward.destroy());
-      return;
-    }
-    const file = scripts[Number.parseInt(path.slice(1), 10)];
+    const file = scripts[Number.parseInt(request.url.slice(1), 10)];
     response.setHeader('Content-Type', file ? 'text/javascript' : 'text/html; charset=utf-8');
     response.end(file ? readFileSync(`${ROOT}node_modules/${file}`) : `<!doctype html>${tags}`);
   });
@@ -184,4 +189,5 @@ export async function followThroughCuts(relay, proxy, channel, seen, cuts = 3) {
     await allSeen();
   }
   await relay.holds(channel, 1);
+  return expected;
 }

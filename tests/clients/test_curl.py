@@ -172,12 +172,13 @@ class Loop:
         """Ask; the function returned waits for the answer and gives its status."""
         # curl's -z is of no use here: it compares the answer's date with its own, and hides
         # what is not of a later second.
-        again = ("-H", f"If-Modified-Since: {self.date}", "--etag-compare", str(self.etag))
+        date = ("-H", f"If-Modified-Since: {self.date}") if self.date else ()
         # A file of its own, for curl empties it before it asks.
         new = self.etag.with_suffix(".new")
         written = "%{http_code} %header{last-modified}"
-        own = ("--etag-save", str(new), "-o", str(self.body), "-w", written, self.url)
-        curl = self.start_curl(*(again if self.date else ()), *own)
+        # Where there is no tag yet curl sends an empty one: If-None-Match: "".
+        tags = ("--etag-compare", str(self.etag), "--etag-save", str(new))
+        curl = self.start_curl(*date, *tags, "-o", str(self.body), "-w", written, self.url)
 
         def status() -> str:
             assert curl.end() == 0

@@ -34,7 +34,6 @@ BAD_TAGS = {
     "list": r".*,.*",
     "star": r"\*",
     "word": r"[a-z]+",
-    "empty": r'""',
     "negative": r'"-.*',
     "unclosed": r'"\d+',
     "overflow": r'"\d{19,}"',
@@ -96,6 +95,11 @@ class Positions:
         found = re.search(r"(?:^|&)last_event_id=([^&]*)", query)
         if found and not self.broken("last-event-id-query"):
             by_query = self.event_id(found[1], "last-event-id-query-malformed-400")
+        again = re.search(r"(?:^|&)lastEventId=([^&]*)", query)
+        if again and by_query is None and not self.broken("last-event-id-query-in-camel-case"):
+            by_query = self.event_id(again[1], "last-event-id-query-malformed-400")
+        if tag == '""' and not self.broken("if-none-match-empty-is-absent"):
+            tag = None
         tag_number = None if tag is None else self.tag(tag)
         position = None
         if since is not None:

@@ -58,6 +58,7 @@ NOTES = {
     "if-modified-since-*-400": DATES,
     "malformed-position-before-404": "Unknown channels are 403, whatever the position.",
     "last-event-id-*400": "An id that it cannot read counts as none.",
+    "last-event-id-query-in-camel-case": "It does not know the name.",
     "position-in-the-future": "Whose clock stepped back waits until it is that late again.",
     "gap-is-told*": "It does not tell gaps; after a deletion within the second it even holds the "
     "request although there is a message.",

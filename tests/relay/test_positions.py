@@ -148,7 +148,8 @@ def test_each_form_of_if_none_match_is_understood(shared_relay: Daemon, form: st
         "1, 2",
         "abc",
         '"abc"',
-        '""',
+        '" "',
+        'W/""',
         "-1",
         "+1",
         "1.5",
@@ -172,6 +173,15 @@ def test_a_malformed_if_none_match_is_400(shared_relay: Daemon, value: str) -> N
         answer = shared_relay.get("malformed", headers={"If-None-Match": value, **more})
         assert answer.status == 400
     assert shared_relay.info("malformed") is None
+
+
+def test_an_empty_if_none_match_is_absent(relay: Daemon) -> None:
+    first, _ = relay.publish("c", b"one", b"two")
+    empty = {"If-None-Match": '""'}
+    assert relay.get("c", headers=empty).body == b"one"
+    assert relay.get("c", headers={"Last-Event-ID": first.text, **empty}).body == b"two"
+    alone = {"If-Modified-Since": first.headers["If-Modified-Since"]}
+    assert relay.get("c", headers={**alone, **empty}).body == b"one"
 
 
 def imf(second: float, zone: str = "GMT") -> str:
@@ -274,6 +284,9 @@ def test_the_query_last_event_id_is_a_position(relay: Daemon) -> None:
         f"last_event_id={first.text}",
         f"last_event_id={encoded}",
         f"_=123&last_event_id={first.text}&x=y",
+        f"lastEventId={first.text}",
+        f"lastEventId={encoded}&last_event_id=",
+        f"lastEventId=1:2&last_event_id={first.text}",
     ):
         assert relay.request("GET", f"/sub/c?{query}").body == b"two"
 

@@ -655,8 +655,8 @@ test_pattern_compiles_and_has_a_group_for_each_channel(void **state UNUSED)
 static void
 test_channels_are_in_the_path_or_in_the_query(void **state UNUSED)
 {
-	static const char *const taken[] = {
-	    "_", "backtrack", "callback", "last_event_id", "tag", "time", "a b", "a=b", "ż"};
+	static const char *const taken[] = {"_", "backtrack", "callback", "lastEventId",
+	    "last_event_id", "tag", "time", "a b", "a=b", "ż"};
 	struct config *config = load(SUBSCRIBER "  channel_argument: channel\n  split: /\n");
 	char yaml[200];
 

@@ -98,7 +98,7 @@ test_any_origin_gets_the_star_whoever_asks(void **state UNUSED)
 	const char *expected =
 	    "Access-Control-Allow-Origin: *\r\n"
 	    "Access-Control-Allow-Headers: If-Modified-Since, If-None-Match, X-Cookie, "
-	    "Last-Event-ID, Content-Type\r\n"
+	    "Last-Event-ID, Content-Type, Etag\r\n"
 	    "Access-Control-Expose-Headers: Last-Modified, Etag, Cache-Control, X-Push-Gap, "
 	    "X-Push-Channel, X-Push-Explain\r\n"
 	    "Access-Control-Max-Age: 864000\r\n";

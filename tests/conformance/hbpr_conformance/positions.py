@@ -237,11 +237,19 @@ for _name, (_level, _form) in TAGS.items():
         partial(tag_is_understood, _form),
     )
 
+
+@section.check("decision")
+def if_none_match_empty_is_absent(t: Trial) -> None:
+    """If-None-Match: "" is absent: curl sends it while it has no tag."""
+    channel = t.channel()
+    publish(t, channel, b"oldest", b"newest")
+    t.read(channel, b"oldest", headers={"If-None-Match": '""'})
+
+
 MALFORMED_TAGS = {
     "list": '"1", "2"',
     "star": "*",
     "word": "abc",
-    "empty": '""',
     "negative": '"-1"',
     "unclosed": '"1',
     "overflow": '"99999999999999999999999999"',
@@ -367,6 +375,15 @@ def last_event_id_query(t: Trial) -> None:
     publish(t, channel, b"1", b"2", b"3")
     second = read_all(t, channel, 2)[1].position
     t.read(channel, b"3", query=f"last_event_id={second.text}")
+
+
+@section.check("decision")
+def last_event_id_query_in_camel_case(t: Trial) -> None:
+    """The query lastEventId=SECOND:TAG is a position."""
+    channel = t.channel()
+    publish(t, channel, b"1", b"2", b"3")
+    second = read_all(t, channel, 2)[1].position
+    t.read(channel, b"3", query=f"lastEventId={second.text}")
 
 
 @section.check("decision")
