@@ -1090,7 +1090,7 @@ test_a_head_that_is_kept_survives_its_buffer(void **state UNUSED)
 				    "Content-Length: 6\r\n\r\n";
 	struct request *req = request_new(&limits);
 	char *buf = malloc(sizeof(bytes) - 1);
-	struct slice name, value;
+	struct slice name = {NULL, 0}, value = {NULL, 0};
 	size_t used;
 
 	/* More than once: the second has the buffer of the first. */
