@@ -82,30 +82,20 @@ read_start(const struct request *req, struct msgid *id, struct store_start *star
 	return ASKED_START;
 }
 
-enum asked
-asked_of(const struct request *req, struct msgid *id, struct store_start *start)
+/* As asked_of(), where there is also a query or a Last-Event-ID; since: the header says it. */
+static NOINLINE enum asked
+asked_also(const struct request *req, bool since, struct msgid *id, struct store_start *start)
 {
-	struct slice since = request_header(req, HEADER_IF_MODIFIED_SINCE);
-	struct slice match = read_match(req);
 	struct slice event = request_header(req, HEADER_LAST_EVENT_ID);
-	struct slice query = {NULL, 0};
-	struct msgid event_id = {0, 0}, query_id = {0, 0}, start_id = {0, -1};
-	enum asked asked = ASKED_NOTHING;
+	struct slice query = read_query_id(req);
+	struct msgid event_id, query_id, start_id = {0, -1};
+	const enum asked asked = read_start(req, &start_id, start);
 
-	*id = (struct msgid){0, -1};
-	if (request_query(req).len > 0) {
-		query = read_query_id(req);
-		asked = read_start(req, &start_id, start);
-	}
-	if (asked == ASKED_MALFORMED || request_header_twice(req, HEADER_IF_MODIFIED_SINCE) ||
-	    request_header_twice(req, HEADER_IF_NONE_MATCH) ||
-	    request_header_twice(req, HEADER_LAST_EVENT_ID) ||
-	    (since.len > 0 && !http_date_parse(since.p, since.len, &id->second)) ||
-	    (match.len > 0 && !etag_parse(match.p, match.len, &id->tag)) ||
+	if (asked == ASKED_MALFORMED ||
 	    (event.len > 0 && !msgid_parse(event.p, event.len, &event_id)) ||
 	    (query.len > 0 && !parse_query_id(query, &query_id)))
 		return ASKED_MALFORMED;
-	if (since.len > 0)
+	if (since)
 		return ASKED_POSITION;
 	if (event.len > 0)
 		*id = event_id;
@@ -116,4 +106,22 @@ asked_of(const struct request *req, struct msgid *id, struct store_start *start)
 		return asked;
 	}
 	return ASKED_POSITION;
+}
+
+enum asked
+asked_of(const struct request *req, struct msgid *id, struct store_start *start)
+{
+	struct slice since = request_header(req, HEADER_IF_MODIFIED_SINCE);
+	struct slice match = read_match(req);
+
+	*id = (struct msgid){0, -1};
+	if (request_header_twice(req, HEADER_IF_MODIFIED_SINCE) ||
+	    request_header_twice(req, HEADER_IF_NONE_MATCH) ||
+	    request_header_twice(req, HEADER_LAST_EVENT_ID) ||
+	    (since.len > 0 && !http_date_parse(since.p, since.len, &id->second)) ||
+	    (match.len > 0 && !etag_parse(match.p, match.len, &id->tag)))
+		return ASKED_MALFORMED;
+	if (request_query(req).len > 0 || request_header(req, HEADER_LAST_EVENT_ID).p != NULL)
+		return asked_also(req, since.len > 0, id, start);
+	return since.len > 0 ? ASKED_POSITION : ASKED_NOTHING;
 }

@@ -143,9 +143,10 @@ static bool
 walk_on(struct channels *c, const struct store_note *note)
 {
 	struct walk *walk = &c->walk;
-	struct render_cache cache = {.msg = NULL};
+	struct render_cache cache;
 	int served = 0;
 
+	render_cache_init(&cache);
 	while (!list_empty(&walk->todo) && served < WAITERS_PER_TURN) {
 		struct subscription *s = CONTAINER_OF(walk->todo.next, struct subscription, waiter);
 

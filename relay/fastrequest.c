@@ -46,6 +46,7 @@ read_fields(struct head *h, const char *data, const char *p, const char *end)
 {
 	struct field *f = h->fields, *const fields_end = f + h->fields_cap;
 	const char *name_end, *value, *value_end, *next;
+	uint32_t seen = 0, twice = 0;
 	enum request_header known;
 
 	for (; (name_end = scan_name(p, end)) > p; p = next, f++) {
@@ -66,25 +67,22 @@ read_fields(struct head *h, const char *data, const char *p, const char *end)
 		f->value_len = (uint32_t)(value_end - value);
 		known = head_known(p, (size_t)(name_end - p));
 		if (known != HEADER_COUNT) {
-			if ((NOT_ORDINARY & 1u << known) || h->known[known] != 0)
-				return NULL;
-			head_index(h, known, (size_t)(f - h->fields));
+			twice |= seen & 1u << known;
+			seen |= 1u << known;
+			h->known[known] = (uint32_t)(f - h->fields);
 		}
 	}
+	if (twice != 0 || (seen & NOT_ORDINARY) != 0)
+		return NULL;
 	h->n_fields = (size_t)(f - h->fields);
+	h->seen = seen;
 	return p;
-}
-
-static const struct field *
-field_of(const struct head *h, enum request_header header)
-{
-	return h->known[header] == 0 ? NULL : &h->fields[h->known[header] - 1];
 }
 
 static bool
 read_connection(struct head *h, const char *data)
 {
-	const struct field *f = field_of(h, HEADER_CONNECTION);
+	const struct field *f = head_field(h, HEADER_CONNECTION);
 
 	h->keep_alive = true;
 	if (f == NULL ||
@@ -98,7 +96,7 @@ read_connection(struct head *h, const char *data)
 static bool
 read_length(struct head *h, const char *data, size_t room)
 {
-	const struct field *f = field_of(h, HEADER_CONTENT_LENGTH);
+	const struct field *f = head_field(h, HEADER_CONTENT_LENGTH);
 	int64_t n = 0;
 
 	if (h->method == METHOD_GET)
@@ -139,7 +137,7 @@ fastrequest_read(struct head *h, const char *data, size_t len, const struct requ
 	if (p == NULL || end - p < 2 || memcmp(p, "\r\n", 2) != 0)
 		goto other;
 	p += 2;
-	if ((size_t)(p - fields) > (size_t)limits->header_size + 2 || h->known[HEADER_HOST] == 0 ||
+	if ((size_t)(p - fields) > (size_t)limits->header_size + 2 || !head_has(h, HEADER_HOST) ||
 	    !read_connection(h, data) || !read_length(h, data, (size_t)(end - p)))
 		goto other;
 	return (size_t)(p - data);

@@ -29,8 +29,7 @@ head_reset(struct head *h)
 {
 	h->content_length = -1;
 	h->n_fields = 0;
-	h->twice = 0;
-	memset(h->known, 0, sizeof(h->known));
+	h->seen = h->twice = 0;
 }
 
 /* A place that two of them would take is one initialised twice, of which the compiler warns. */

@@ -63,8 +63,9 @@ struct head {
 	uint32_t path, path_len, query, query_len;
 	bool has_query, http10, keep_alive;
 	int64_t content_length;       /* -1: not given */
-	uint32_t known[HEADER_COUNT]; /* index of a field + 1; 0: absent */
+	uint32_t seen;                /* bit h: header h is there */
 	uint32_t twice;               /* bit h: header h came again */
+	uint32_t known[HEADER_COUNT]; /* of those that are there: index of a field */
 	struct field *fields;         /* as many as limits.header_size has room for */
 	size_t n_fields, fields_cap;
 };
@@ -106,9 +107,9 @@ head_load64(const char *p)
 }
 
 /*
- * Whether a token of as many bytes as the name of k is that name. What the bit for lower case makes
- * a letter of is that letter; what it makes a '-' of is a
- * '-', or a CR, which is no part of a token.
+ * Whether a token of as many bytes as the name of k is that name. What the bit for lower
+ * case makes a letter of is that letter; what it makes a '-' of is a '-', or a CR, which
+ * is no part of a token.
  */
 static inline bool
 head_is(const char *token, const struct known_header *k)
@@ -149,10 +150,25 @@ head_known(const char *name, size_t len)
 static inline void
 head_index(struct head *h, enum request_header header, size_t field)
 {
-	if (h->known[header] != 0)
-		h->twice |= 1u << header;
-	else
-		h->known[header] = (uint32_t)(field + 1);
+	const uint32_t bit = 1u << header;
+
+	h->twice |= h->seen & bit;
+	if (!(h->seen & bit))
+		h->known[header] = (uint32_t)field;
+	h->seen |= bit;
+}
+
+static inline bool
+head_has(const struct head *h, enum request_header header)
+{
+	return (h->seen >> header & 1) != 0;
+}
+
+/* The first field of this name, or NULL. */
+static inline const struct field *
+head_field(const struct head *h, enum request_header header)
+{
+	return head_has(h, header) ? &h->fields[h->known[header]] : NULL;
 }
 
 #endif

@@ -56,7 +56,7 @@ static const int days_before[12] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273,
  * Seconds since 1970 by the Gregorian calendar, of the year 0 or later. A day that is over its
  * month, or an hour over its day, goes on into the next.
  */
-static int64_t
+static inline int64_t
 second_of(const struct date *d)
 {
 	/* Leap days from the year 1 to the last February that is over; 97 are those of the 400
@@ -279,7 +279,7 @@ two_digits(const char *s)
  * What http_date_format() writes, to the letter, as nearly all clients send it back. The
  * forms above are taken apart piece by piece, at many times the cost.
  */
-static bool
+static inline bool
 own_date(const char *s, size_t len, struct date *d)
 {
 	unsigned century, year, day, hour, minute, second;
@@ -304,16 +304,12 @@ own_date(const char *s, size_t len, struct date *d)
 	return true;
 }
 
-bool
-http_date_parse(const char *s, size_t len, int64_t *second)
+/* Whether there is such a time; *second is it, offset seconds less. */
+static inline bool
+date_second(struct date d, int64_t offset, int64_t *second)
 {
-	const struct cursor c = {s, s + len};
-	struct date d;
-	int64_t offset = 0, t;
+	int64_t t;
 
-	if (!own_date(s, len, &d) && !imf_fixdate(c, &d, &offset) && !rfc850_date(c, &d, &offset) &&
-	    !asctime_date(c, &d, &offset))
-		return false;
 	/* 60 is a leap second. */
 	if (d.day < 1 || d.day > month_len(&d) || d.hour > 23 || d.minute > 59 || d.second > 60)
 		return false;
@@ -322,6 +318,27 @@ http_date_parse(const char *s, size_t len, int64_t *second)
 	t = second_of(&d) - offset;
 	*second = t < 0 ? 0 : t > SECOND_MAX ? SECOND_MAX : t;
 	return true;
+}
+
+/* Apart from its caller, which needs no stack without it. */
+static NOINLINE bool
+parse_other_date(const char *s, size_t len, int64_t *second)
+{
+	const struct cursor c = {s, s + len};
+	int64_t offset = 0;
+	struct date d;
+
+	return (imf_fixdate(c, &d, &offset) || rfc850_date(c, &d, &offset) ||
+		   asctime_date(c, &d, &offset)) &&
+	       date_second(d, offset, second);
+}
+
+bool
+http_date_parse(const char *s, size_t len, int64_t *second)
+{
+	struct date d;
+
+	return own_date(s, len, &d) ? date_second(d, 0, second) : parse_other_date(s, len, second);
 }
 
 /* A decimal number without sign, up to what an int64_t holds. */

@@ -49,7 +49,5 @@ render_cache_clear(struct render_cache *cache)
 {
 	for (unsigned i = 0; i < cache->n; i++)
 		bytes_unref(cache->entries[i].bytes);
-	cache->n = 0;
-	cache->msg = NULL;
-	cache->last = NULL;
+	render_cache_init(cache);
 }

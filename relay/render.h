@@ -9,6 +9,7 @@
 #include "relay/bytes.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct location;
@@ -41,15 +42,26 @@ struct render_variant {
 struct render_cache {
 	const struct message *msg; /* borrowed as long as there is anything in it */
 	unsigned n;
-	/* What the last stream was sent, found without a look at its variant; or NULL. */
+	/* What the last one was sent, found without a look at its variant; or NULL. */
 	struct bytes *last;
 	const struct location *last_loc;
 	uint32_t last_kind; /* struct subscriber.kind */
+	uint16_t last_cors_block;
+	bool last_close;
 	struct {
 		struct render_variant variant;
 		struct bytes *bytes;
 	} entries[RENDER_CACHE_SIZE];
 };
+
+/* Empty; entries are not touched. */
+static inline void
+render_cache_init(struct render_cache *cache)
+{
+	cache->msg = NULL;
+	cache->n = 0;
+	cache->last = NULL;
+}
 
 /*
  * The message as its transport renders it, out of the cache; borrowed until

@@ -543,7 +543,7 @@ check_fields(struct request *req, const char **why)
 	struct slice expect = request_header(req, HEADER_EXPECT);
 
 	if (request_header_twice(req, HEADER_HOST) ||
-	    (!req->head.http10 && req->head.known[HEADER_HOST] == 0)) {
+	    (!req->head.http10 && !head_has(&req->head, HEADER_HOST))) {
 		*why = "a request must have one Host header";
 		return 400;
 	}
@@ -560,7 +560,7 @@ check_fields(struct request *req, const char **why)
 			*why = "Transfer-Encoding in HTTP/1.0";
 			return 400;
 		}
-		if (req->head.known[HEADER_CONTENT_LENGTH] != 0) {
+		if (head_has(&req->head, HEADER_CONTENT_LENGTH)) {
 			*why = "both Content-Length and Transfer-Encoding";
 			return 400;
 		}
@@ -643,7 +643,7 @@ parse_head(struct request *req, char *head, size_t len)
 	http_parser_execute(&req->parser, &settings, head + start, len - start);
 	/* Found here before the parser's word for it: these have a status of their own. */
 	index_fields(req);
-	status = req->parser.http_errno == HPE_OK || req->head.known[HEADER_TRANSFER_ENCODING] != 0
+	status = req->parser.http_errno == HPE_OK || head_has(&req->head, HEADER_TRANSFER_ENCODING)
 		     ? check_fields(req, &why)
 		     : 0;
 	if (status != 0)
@@ -654,8 +654,8 @@ parse_head(struct request *req, char *head, size_t len)
 		return refuse(req, 400, "the request target must be a path or an absolute URL");
 
 	req->head.keep_alive = is_kept_alive(req);
-	req->chunked = req->head.known[HEADER_TRANSFER_ENCODING] != 0;
-	if (req->head.known[HEADER_CONTENT_LENGTH] != 0) {
+	req->chunked = head_has(&req->head, HEADER_TRANSFER_ENCODING);
+	if (head_has(&req->head, HEADER_CONTENT_LENGTH)) {
 		if (req->parser.content_length > INT64_MAX)
 			return refuse(req, 400, "Content-Length must be one number");
 		/* Where there is no body, the parser has begun anew and forgotten it. */

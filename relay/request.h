@@ -116,11 +116,10 @@ static inline struct slice
 request_header(const struct request *req, enum request_header header)
 {
 	const struct head *h = request_head(req);
-	const struct field *f;
+	const struct field *f = head_field(h, header);
 
-	if (h->known[header] == 0)
+	if (f == NULL)
 		return (struct slice){NULL, 0};
-	f = &h->fields[h->known[header] - 1];
 	return (struct slice){h->base + f->value, f->value_len};
 }
 
@@ -171,13 +170,13 @@ static inline bool
 request_has_body(const struct request *req)
 {
 	return request_content_length(req) > 0 ||
-	       request_head(req)->known[HEADER_TRANSFER_ENCODING] != 0;
+	       head_has(request_head(req), HEADER_TRANSFER_ENCODING);
 }
 
 static inline bool
 request_expects_continue(const struct request *req)
 {
-	return !request_http10(req) && request_head(req)->known[HEADER_EXPECT] != 0;
+	return !request_http10(req) && head_has(request_head(req), HEADER_EXPECT);
 }
 
 /*

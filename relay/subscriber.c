@@ -86,7 +86,7 @@ free_subscriber(struct subscriber *sub)
 		free(sub->subs);
 	if (sub->transport == &websocket_transport)
 		websocket_free(sub);
-	else
+	else if (sub->own != NULL)
 		free(sub->own);
 	slab_put(&w->subscriber_slab, sub);
 }
@@ -173,32 +173,74 @@ variant_of(const struct subscriber *sub, struct render_variant *variant)
 	variant->second = clock_wall_s();
 }
 
-/* The messages that a poll waited for, n of them in a batch. */
+/*
+ * Whether it is sent the same bytes as the last one: nearly always all are of one kind,
+ * and none has missed anything. To streams the last two do not matter any more.
+ */
 static bool
-answer_messages(
-    struct subscriber *sub, struct message *const *msgs, unsigned n, struct render_cache *cache)
+is_as_the_last(
+    const struct subscriber *sub, const struct message *msg, const struct render_cache *cache)
 {
-	struct conn *conn = sub->conn;
+	return cache->last != NULL && cache->last_kind == sub->kind &&
+	       cache->last_loc == sub->loc && cache->msg == msg && !sub->gap &&
+	       (sub->transport->stream || (cache->last_cors_block == sub->cors_block &&
+					      cache->last_close == sub->conn->close_after));
+}
+
+/* What one who waits is sent of a message; borrowed, NULL when out of memory. */
+static struct bytes *
+shared_bytes(struct subscriber *sub, struct message *msg, struct render_cache *cache)
+{
 	struct render_variant variant;
 	struct bytes *bytes;
-	bool sent;
 
-	assert(n > 0);
+	if (is_as_the_last(sub, msg, cache))
+		return cache->last;
 	variant_of(sub, &variant);
-	if (n > 1)
-		bytes = sub->transport->render(conn->worker, msgs, n, &variant);
-	else
-		bytes = render_cached(cache, conn->worker, msgs[0], &variant);
+	/* What it missed while it was behind, and has not been told of. */
+	if (sub->gap && sub->has_number)
+		variant.lost = msg->number - sub->number - 1;
+	bytes = render_cached(cache, sub->conn->worker, msg, &variant);
+	if (!sub->gap && variant.own == NULL) {
+		cache->last = bytes;
+		cache->last_loc = sub->loc;
+		cache->last_kind = sub->kind;
+		cache->last_cors_block = sub->cors_block;
+		cache->last_close = sub->conn->close_after;
+	}
+	return bytes;
+}
+
+/*
+ * Ends a poll with its answer, borrowed, NULL when out of memory. False if the connection
+ * is closed.
+ */
+static bool
+answer_bytes(struct subscriber *sub, struct bytes *bytes)
+{
+	struct conn *conn = sub->conn;
+
 	if (bytes == NULL) {
 		conn_close(conn, "out of memory");
 		return false;
 	}
 	leave(sub);
 	free_subscriber(sub);
-	sent = conn_send(conn, bytes);
-	if (n > 1)
-		bytes_unref(bytes);
-	return sent;
+	return conn_send(conn, bytes);
+}
+
+/* What there is for a poll that has not waited. */
+static void
+answer_at_once(struct subscriber *sub, struct message *const *msgs, unsigned n)
+{
+	struct render_variant variant;
+	struct bytes *bytes;
+
+	assert(n > 0);
+	variant_of(sub, &variant);
+	bytes = sub->transport->render(sub->conn->worker, msgs, n, &variant);
+	answer_bytes(sub, bytes);
+	bytes_unref(bytes);
 }
 
 /* ---- streams ----------------------------------------------------------------------- */
@@ -545,13 +587,15 @@ tell_django(struct subscriber *sub, const struct request *req)
  * The wheel rounds down to its tick, which is a part of that tenth.
  */
 static uint32_t
-jittered(uint32_t ms)
+jittered(struct worker *w, uint32_t ms)
 {
 	const uint32_t tenth = ms / 10, tick = 1u << WHEEL_TICK_SHIFT;
 
 	if (tenth <= tick)
 		return ms;
-	return ms - (uint32_t)random() % (tenth - tick);
+	/* Knuth's MMIX generator, whose high bits are good: random() takes a lock. */
+	w->jitter = w->jitter * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return ms - (uint32_t)((w->jitter >> 32) * (tenth - tick) >> 32);
 }
 
 /* Joined: its head may go out now, for who has seen it counts for the next POST. */
@@ -567,7 +611,7 @@ begin_stream(struct subscriber *sub, const struct store_result *result, struct m
 	sub->position = sub->has_asked ? sub->asked
 			: n > 0        ? msgid_before(msgs[0]->id)
 				       : result->newest;
-	sub->ends_ms = timeout_ms == 0 ? 0 : clock_ms() + jittered(timeout_ms);
+	sub->ends_ms = timeout_ms == 0 ? 0 : clock_ms() + jittered(conn->worker, timeout_ms);
 	sub->begun = true;
 	tell_django(sub, req);
 	t = own_text(conn->worker);
@@ -591,7 +635,7 @@ hold_poll(struct subscriber *sub, const struct store_result *result, const struc
 	sub->position = result->newest;
 	conn_set_state(conn, CONN_WAITING);
 	if (timeout_ms > 0)
-		wheel_set(conn->worker->wheel, &conn->timer, jittered(timeout_ms));
+		wheel_set(conn->worker->wheel, &conn->timer, jittered(conn->worker, timeout_ms));
 	else
 		wheel_clear(&conn->timer);
 	tell_django(sub, req);
@@ -605,7 +649,6 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 	struct conn *conn = sub->conn;
 	const struct location *loc = sub->loc;
 	const bool stream = sub->transport->stream;
-	struct render_cache cache = {.msg = NULL};
 
 	if (answer == STORE_FAILED) {
 		refuse(sub, req, 503, "the store has failed; the log says why");
@@ -619,8 +662,7 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 	case STORE_OK:
 		if (stream)
 			break;
-		answer_messages(sub, msgs, n, &cache);
-		render_cache_clear(&cache);
+		answer_at_once(sub, msgs, n);
 		return;
 	case STORE_CONFLICT:
 		refuse(sub, req, 409, "another subscriber holds this channel");
@@ -836,30 +878,6 @@ end_subscription(struct subscription *s)
 	subscriber_refuse(sub, 410, "the channel was deleted");
 }
 
-/* What a stream that waits is sent of a message; borrowed, NULL when out of memory. */
-static struct bytes *
-stream_bytes(struct subscriber *sub, struct message *msg, struct render_cache *cache)
-{
-	struct render_variant variant;
-	struct bytes *bytes;
-
-	/* Nearly always all are of one kind, and none has missed anything. */
-	if (cache->last != NULL && cache->last_kind == sub->kind && cache->last_loc == sub->loc &&
-	    cache->msg == msg && !sub->gap)
-		return cache->last;
-	variant_of(sub, &variant);
-	/* What it missed while it was behind, and has not been told of. */
-	if (sub->gap && sub->has_number)
-		variant.lost = msg->number - sub->number - 1;
-	bytes = render_cached(cache, sub->conn->worker, msg, &variant);
-	if (!sub->gap && variant.own == NULL) {
-		cache->last = bytes;
-		cache->last_loc = sub->loc;
-		cache->last_kind = sub->kind;
-	}
-	return bytes;
-}
-
 bool
 subscriber_note(struct subscription *s, const struct store_note *note, struct render_cache *cache)
 {
@@ -879,9 +897,9 @@ subscriber_note(struct subscription *s, const struct store_note *note, struct re
 		return note->msg->stored && msgid_cmp(sub->joined, note->at) < 0;
 	if (conn->state != CONN_WAITING)
 		return note->msg->stored; /* it reads on when its socket takes more */
+	bytes = shared_bytes(sub, note->msg, cache);
 	if (!sub->transport->stream)
-		return answer_messages(sub, &(struct message *){note->msg}, 1, cache);
-	bytes = stream_bytes(sub, note->msg, cache);
+		return answer_bytes(sub, bytes);
 	if (bytes == NULL) {
 		conn_close(conn, "out of memory");
 		return false;

@@ -146,8 +146,8 @@ wheel_free(struct wheel *w)
 void
 wheel_set(struct wheel *w, struct wheel_entry *e, uint64_t ms)
 {
-	const uint32_t now = tick_of(clock_ms());
-	const uint32_t deadline = tick_of(clock_ms() + ms);
+	const uint64_t now_ms = clock_ms();
+	const uint32_t now = tick_of(now_ms), deadline = tick_of(now_ms + ms);
 
 	e->deadline = deadline == 0 ? 1 : deadline;
 	if (link_listed(&e->link)) {

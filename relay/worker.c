@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/table.h"
 #include "base/text.h"
 #include "passthrough/attendance.h"
 #include "passthrough/passthrough.h"
@@ -319,6 +320,7 @@ worker_new(struct relay *relay, unsigned index)
 	w->relay = relay;
 	w->index = index;
 	w->config = config;
+	w->jitter = table_hash(&index, sizeof(index)); /* seeded */
 	w->request_limits = (struct request_limits){
 	    .target_size = config->limits.target_size, .header_size = config->limits.header_size};
 	w->resume_last = &w->resume_first;

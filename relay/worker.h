@@ -50,6 +50,7 @@ struct worker {
 	unsigned n_conns;                         /* all but the closed ones */
 	uint64_t next_conn;                       /* numbers connections in the log */
 	uint64_t next_ticket;                     /* numbers waiters: struct store_hold */
+	uint64_t jitter;                          /* pseudo-random: by how much polls end earlier */
 	struct conn *resume_first, **resume_last; /* with more to do, by conn.resume_next */
 	struct event *resume_event;
 	struct event *reap_event; /* frees what is CONN_CLOSED, when the stack has unwound */

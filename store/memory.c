@@ -1048,8 +1048,9 @@ next_of_one(struct memory *m, const struct channel_key *key, const struct store_
 	if (!query->has_after || query->held || query->hold != NULL || query->max_subscribers > 0 ||
 	    query->more_max > 0)
 		return false;
-	ch = find(m, key);
-	if (ch == NULL)
+	/* A watch that is on is on the channel of this name. */
+	ch = query->watches != NULL ? query->watches[0]->channel : NULL;
+	if (ch == NULL && (ch = find(m, key)) == NULL)
 		return false;
 	expire(m, ch, after);
 	if (msgid_cmp(query->after, ch->dropped) < 0)

@@ -1,16 +1,8 @@
 #include "store/message.h"
 
-#include "base/table.h"
-
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct channel_key
-channel_key(const void *bytes, size_t len)
-{
-	return (struct channel_key){.hash = table_hash(bytes, len), .bytes = bytes, .len = len};
-}
 
 struct channel_id *
 channel_id_new(const struct channel_key *key)

@@ -5,6 +5,7 @@
 #define STORE_MESSAGE_H
 
 #include "base/attr.h"
+#include "base/table.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -48,7 +49,11 @@ struct channel_key {
 	size_t len;
 };
 
-struct channel_key channel_key(const void *bytes, size_t len);
+static inline struct channel_key
+channel_key(const void *bytes, size_t len)
+{
+	return (struct channel_key){.hash = table_hash(bytes, len), .bytes = bytes, .len = len};
+}
 
 /* A channel id that is kept: immutable, counted, for all threads. */
 struct channel_id {

@@ -271,6 +271,24 @@ def test_a_subscriber_that_is_answered_no_longer_counts(relay: Daemon) -> None:
         assert relay.held("c") == 0
 
 
+def test_polls_of_different_kinds_each_get_their_own_answer_to_one_message(relay: Daemon) -> None:
+    """Alike ones are sent the same bytes, in one walk over those held; these are mixed."""
+    kinds = [
+        ("HTTP/1.1", None, None),
+        ("HTTP/1.1", "close", "close"),
+        ("HTTP/1.0", None, "close"),
+        ("HTTP/1.0", "keep-alive", "keep-alive"),
+    ]
+    polls = [
+        relay.hold("c", headers={} if asks is None else {"Connection": asks}, version=version)
+        for version, asks, _ in kinds * 2
+    ]
+    relay.publish("c", b"m")
+    for poll, (_, _, told) in zip(polls, kinds * 2, strict=True):
+        answer = poll.response()
+        assert (answer.body, answer.header("Connection")) == (b"m", told)
+
+
 # Pipelining and HTTP/1.0
 
 
