@@ -124,9 +124,11 @@ void
 request_reset(struct request *req)
 {
 	/* A head buffer that was needed once will be needed again; a large body will not. */
-	free(req->body_buf);
-	req->body_buf = NULL;
-	req->body_cap = 0;
+	if (req->body_buf != NULL) {
+		free(req->body_buf);
+		req->body_buf = NULL;
+		req->body_cap = 0;
+	}
 	req->phase = PHASE_HEAD;
 	req->error = 0;
 	req->why = NULL;

@@ -6,57 +6,59 @@
 #include "relay/render.h"
 #include "relay/worker.h"
 
-#include <stdio.h>
+#include <assert.h>
 
-#define REASON(status, text)                   \
-	{                                      \
-		status, sizeof(text) - 1, text \
+#define STATUS(number, reason)                                                     \
+	{                                                                          \
+		number, sizeof("HTTP/1.1 " #number " " reason "\r\n") - 1, reason, \
+		    "HTTP/1.1 " #number " " reason "\r\n"                          \
 	}
 
-static const struct reason {
-	unsigned status, len;
-	const char *text;
-} reasons[] = {
-    REASON(200, "OK"),
-    REASON(201, "Created"),
-    REASON(202, "Accepted"),
-    REASON(204, "No Content"),
-    REASON(304, "Not Modified"),
-    REASON(400, "Bad Request"),
-    REASON(403, "Forbidden"),
-    REASON(404, "Not Found"),
-    REASON(405, "Method Not Allowed"),
-    REASON(406, "Not Acceptable"),
-    REASON(408, "Request Timeout"),
-    REASON(409, "Conflict"),
-    REASON(410, "Gone"),
-    REASON(413, "Content Too Large"),
-    REASON(414, "URI Too Long"),
-    REASON(417, "Expectation Failed"),
-    REASON(426, "Upgrade Required"),
-    REASON(431, "Request Header Fields Too Large"),
-    REASON(500, "Internal Server Error"),
-    REASON(501, "Not Implemented"),
-    REASON(503, "Service Unavailable"),
-    REASON(505, "HTTP Version Not Supported"),
-    REASON(507, "Insufficient Storage"),
+static const struct status {
+	unsigned number, line_len;
+	const char *reason, *line;
+} statuses[] = {
+    STATUS(200, "OK"),
+    STATUS(201, "Created"),
+    STATUS(202, "Accepted"),
+    STATUS(204, "No Content"),
+    STATUS(304, "Not Modified"),
+    STATUS(400, "Bad Request"),
+    STATUS(403, "Forbidden"),
+    STATUS(404, "Not Found"),
+    STATUS(405, "Method Not Allowed"),
+    STATUS(406, "Not Acceptable"),
+    STATUS(408, "Request Timeout"),
+    STATUS(409, "Conflict"),
+    STATUS(410, "Gone"),
+    STATUS(413, "Content Too Large"),
+    STATUS(414, "URI Too Long"),
+    STATUS(417, "Expectation Failed"),
+    STATUS(426, "Upgrade Required"),
+    STATUS(431, "Request Header Fields Too Large"),
+    STATUS(500, "Internal Server Error"),
+    STATUS(501, "Not Implemented"),
+    STATUS(503, "Service Unavailable"),
+    STATUS(505, "HTTP Version Not Supported"),
+    STATUS(507, "Insufficient Storage"),
 };
 
-static const struct reason *
-find_reason(unsigned status)
+/* NULL: it is none of ours. */
+static const struct status *
+find_status(unsigned number)
 {
-	static const struct reason unknown = REASON(0, "Unknown");
-
-	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
-		if (reasons[i].status == status)
-			return &reasons[i];
-	return &unknown;
+	for (size_t i = 0; i < ARRAY_LEN(statuses); i++)
+		if (statuses[i].number == number)
+			return &statuses[i];
+	return NULL;
 }
 
 const char *
 response_reason(unsigned status)
 {
-	return find_reason(status)->text;
+	const struct status *s = find_status(status);
+
+	return s == NULL ? "Unknown" : s->reason;
 }
 
 static NOINLINE void
@@ -90,13 +92,10 @@ void
 response_begin(struct text *t, struct worker *w, unsigned status)
 {
 	const char *lines = worker_head_lines(w);
-	const struct reason *reason = find_reason(status);
+	const struct status *s = find_status(status);
 
-	TEXT_LIT(t, "HTTP/1.1 ");
-	response_number(t, status);
-	TEXT_LIT(t, " ");
-	text_add(t, reason->text, reason->len);
-	TEXT_LIT(t, "\r\n");
+	assert(s != NULL);
+	text_add(t, s->line, s->line_len);
 	text_add(t, lines, w->head_lines_len);
 }
 

@@ -36,15 +36,6 @@ enum channel_maker {
 	MADE_BY_PUT,  /* stays until it is dropped */
 };
 
-/* A message where it is stored. */
-struct slot {
-	struct link order; /* in struct memory: by_age, or kept */
-	struct message *msg;
-	struct store_channel *channel;
-	uint64_t born_ms;
-	struct msgid foregone; /* the channel's then: of the last before it not stored */
-};
-
 struct holder {
 	struct holder *next;
 	unsigned place;
@@ -58,7 +49,7 @@ struct store_channel {
 	enum channel_maker maker;
 
 	/* Sorted by id: next() bisects. ring[(first + i) & (cap - 1)], i < count. */
-	struct slot **ring;
+	struct message **ring;
 	uint32_t cap, first, count;
 
 	bool has_last, was_requested;
@@ -86,7 +77,7 @@ struct memory {
 	uint64_t bytes, message_bytes; /* of all, and what of it are messages */
 	uint64_t stored, published;    /* messages now, and ever */
 	/*
-	 * All slots by id, the oldest first. Those over age that min_messages still keeps
+	 * All messages by id, the oldest first. Those over age that min_messages still keeps
 	 * are moved to kept, so that a sweep does not walk over them again.
 	 */
 	struct link by_age, kept;
@@ -101,10 +92,17 @@ memory_of(struct store *s)
 
 /* What a critical section leaves to be done after it. */
 struct aftermath {
-	struct link dropped; /* slots to free */
+	struct link dropped; /* messages, by place.order: to be given back */
 	struct mailbox *wake[STORE_WATCHES_MAX];
 	unsigned n_wake;
 };
+
+/* By its link in a list. */
+static struct message *
+message_of(struct link *order)
+{
+	return CONTAINER_OF(order, struct message, place.order);
+}
 
 static void
 enter(struct memory *m, struct aftermath *after)
@@ -120,12 +118,8 @@ leave(struct memory *m, struct aftermath *after)
 	pthread_mutex_unlock(&m->lock);
 	for (unsigned i = 0; i < after->n_wake; i++)
 		mailbox_wake(after->wake[i]);
-	LIST_EACH_SAFE (l, &after->dropped) {
-		struct slot *slot = CONTAINER_OF(l, struct slot, order);
-
-		message_unref(slot->msg);
-		free(slot);
-	}
+	LIST_EACH_SAFE (l, &after->dropped)
+		message_unref(message_of(l));
 }
 
 static size_t
@@ -133,8 +127,7 @@ message_cost(const struct message *msg)
 {
 	/* Four pointers: a ring is a quarter full at least. */
 	return sizeof(*msg) + msg->content_type_len + msg->event_len + msg->event_id_len +
-	       msg->body_len + sizeof(struct slot) + 4 * sizeof(struct slot *) +
-	       2 * MALLOC_OVERHEAD;
+	       msg->body_len + 4 * sizeof(struct message *) + MALLOC_OVERHEAD;
 }
 
 static size_t
@@ -144,8 +137,8 @@ channel_cost(size_t id_len)
 	       3 * MALLOC_OVERHEAD;
 }
 
-static struct slot *
-slot_at(const struct store_channel *ch, uint32_t i)
+static struct message *
+message_at(const struct store_channel *ch, uint32_t i)
 {
 	assert(ch->ring != NULL && i < ch->count);
 	return ch->ring[(ch->first + i) & (ch->cap - 1)];
@@ -190,12 +183,12 @@ note_empty(struct memory *m, struct store_channel *ch)
 static bool
 resize_ring(struct store_channel *ch, uint32_t cap)
 {
-	struct slot **ring = malloc(cap * sizeof(*ring));
+	struct message **ring = malloc(cap * sizeof(*ring));
 
 	if (ring == NULL)
 		return false;
 	for (uint32_t i = 0; i < ch->count; i++)
-		ring[i] = slot_at(ch, i);
+		ring[i] = message_at(ch, i);
 	free(ch->ring);
 	ch->ring = ring;
 	ch->cap = cap;
@@ -206,17 +199,17 @@ resize_ring(struct store_channel *ch, uint32_t cap)
 static void
 drop_oldest(struct memory *m, struct store_channel *ch, struct aftermath *after)
 {
-	struct slot *slot = slot_at(ch, 0);
-	const size_t cost = message_cost(slot->msg);
+	struct message *msg = message_at(ch, 0);
+	const size_t cost = message_cost(msg);
 
 	ch->first = (ch->first + 1) & (ch->cap - 1);
 	ch->count--;
-	ch->dropped = slot->msg->id;
+	ch->dropped = msg->id;
 	m->stored--;
 	m->bytes -= cost;
 	m->message_bytes -= cost;
-	list_remove(&slot->order);
-	list_append(&after->dropped, &slot->order);
+	list_remove(&msg->place.order);
+	list_append(&after->dropped, &msg->place.order);
 	if (ch->count == 0) {
 		/* An empty channel costs its own struct only: 100,000 of them may have
 		 * held a message each. */
@@ -231,9 +224,9 @@ drop_oldest(struct memory *m, struct store_channel *ch, struct aftermath *after)
 }
 
 static bool
-over_age(const struct memory *m, const struct slot *slot)
+over_age(const struct memory *m, const struct message *msg)
 {
-	return m->keep.age_ms > 0 && elapsed_ms(slot->born_ms) >= m->keep.age_ms;
+	return m->keep.age_ms > 0 && elapsed_ms(msg->place.born_ms) >= m->keep.age_ms;
 }
 
 static NOINLINE void
@@ -241,7 +234,7 @@ drop_expired(struct memory *m, struct store_channel *ch, struct aftermath *after
 {
 	while (m->keep.max_messages > 0 && ch->count > m->keep.max_messages)
 		drop_oldest(m, ch, after);
-	while (ch->count > m->keep.min_messages && over_age(m, slot_at(ch, 0)))
+	while (ch->count > m->keep.min_messages && over_age(m, message_at(ch, 0)))
 		drop_oldest(m, ch, after);
 }
 
@@ -251,8 +244,8 @@ expire(struct memory *m, struct store_channel *ch, struct aftermath *after)
 {
 	const bool over_count = m->keep.max_messages > 0 && ch->count > m->keep.max_messages;
 
-	if (over_count ||
-	    (m->keep.age_ms > 0 && ch->count > m->keep.min_messages && over_age(m, slot_at(ch, 0))))
+	if (over_count || (m->keep.age_ms > 0 && ch->count > m->keep.min_messages &&
+			      over_age(m, message_at(ch, 0))))
 		drop_expired(m, ch, after);
 }
 
@@ -264,19 +257,19 @@ make_room(struct memory *m, size_t cost, struct aftermath *after)
 	if (m->bytes - m->message_bytes + cost > m->keep.max_memory)
 		return false;
 	while (m->bytes + cost > m->keep.max_memory) {
-		struct slot *oldest = NULL;
+		struct message *oldest = NULL;
 
 		if (!list_empty(&m->kept))
-			oldest = CONTAINER_OF(m->kept.next, struct slot, order);
+			oldest = message_of(m->kept.next);
 		if (!list_empty(&m->by_age)) {
-			struct slot *slot = CONTAINER_OF(m->by_age.next, struct slot, order);
+			struct message *msg = message_of(m->by_age.next);
 
-			if (oldest == NULL || msgid_cmp(slot->msg->id, oldest->msg->id) < 0)
-				oldest = slot;
+			if (oldest == NULL || msgid_cmp(msg->id, oldest->id) < 0)
+				oldest = msg;
 		}
 		if (oldest == NULL)
 			return false;
-		drop_oldest(m, oldest->channel, after);
+		drop_oldest(m, oldest->place.channel, after);
 	}
 	return true;
 }
@@ -476,18 +469,16 @@ memory_info(struct store *s, const struct channel_key *key, struct store_result 
 }
 
 static bool
-keep(
-    struct memory *m, struct store_channel *ch, struct message *msg, size_t cost, struct slot *slot)
+keep(struct memory *m, struct store_channel *ch, struct message *msg, size_t cost)
 {
 	if (ch->count == ch->cap && !resize_ring(ch, ch->cap == 0 ? RING_MIN : ch->cap * 2))
 		return false;
-	*slot = (struct slot){.msg = message_ref(msg),
-	    .channel = ch,
-	    .born_ms = clock_ms(),
-	    .foregone = ch->foregone};
-	ch->ring[(ch->first + ch->count) & (ch->cap - 1)] = slot;
+	msg->place.channel = ch;
+	msg->place.born_ms = clock_ms();
+	msg->place.foregone = ch->foregone;
+	ch->ring[(ch->first + ch->count) & (ch->cap - 1)] = message_ref(msg);
 	ch->count++;
-	list_append(&m->by_age, &slot->order);
+	list_append(&m->by_age, &msg->place.order);
 	m->stored++;
 	m->bytes += cost;
 	m->message_bytes += cost;
@@ -503,17 +494,12 @@ memory_append(struct store *s, const struct channel_key *key, struct message *ms
 	const bool keeps = flags & STORE_APPEND_KEEP;
 	const size_t cost = keeps ? message_cost(msg) : 0;
 	size_t needed;
-	struct slot *slot = NULL;
 	struct store_channel *ch;
 	struct aftermath after;
 	enum store_answer answer = STORE_DONE;
 
 	result->status = STORE_OK;
 	result->notes = 0;
-	if (keeps && (slot = malloc(sizeof(*slot))) == NULL) {
-		log_errorx("out of memory: a message was not stored");
-		return STORE_FAILED;
-	}
 	enter(m, &after);
 	ch = find(m, key);
 	if (ch == NULL && !(flags & STORE_APPEND_CREATE)) {
@@ -538,13 +524,10 @@ memory_append(struct store *s, const struct channel_key *key, struct message *ms
 	msg->number = ch->published + 1;
 	msg->channel = channel_id_ref(ch->id);
 	msg->stored = keeps;
-	if (!keeps) {
+	if (!keeps)
 		ch->foregone = msg->id;
-	} else {
-		if (!keep(m, ch, msg, cost, slot))
-			goto failed;
-		slot = NULL;
-	}
+	else if (!keep(m, ch, msg, cost))
+		goto failed;
 	ch->published++;
 	m->published++;
 	ch->last = msg->id;
@@ -558,7 +541,6 @@ failed:
 	answer = STORE_FAILED;
 out:
 	leave(m, &after);
-	free(slot);
 	if (answer == STORE_FAILED)
 		log_errorx("out of memory: a message was not stored");
 	return answer;
@@ -580,12 +562,12 @@ first_after(const struct store_channel *ch, struct msgid position)
 	uint32_t low = 0, high = ch->count;
 
 	/* Nearly every poll is at the newest message. */
-	if (high == 0 || msgid_cmp(slot_at(ch, high - 1)->msg->id, position) <= 0)
+	if (high == 0 || msgid_cmp(message_at(ch, high - 1)->id, position) <= 0)
 		return high;
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 
-		if (msgid_cmp(slot_at(ch, mid)->msg->id, position) <= 0)
+		if (msgid_cmp(message_at(ch, mid)->id, position) <= 0)
 			low = mid + 1;
 		else
 			high = mid;
@@ -611,7 +593,7 @@ set_head(const struct merge *merge, struct head *head, struct reading *r)
 	if (ch == NULL || (merge->sign > 0 ? r->at == ch->count : r->at == 0))
 		return false;
 	head->reading = r;
-	head->id = slot_at(ch, merge->sign > 0 ? r->at : r->at - 1)->msg->id;
+	head->id = message_at(ch, merge->sign > 0 ? r->at : r->at - 1)->id;
 	return true;
 }
 
@@ -698,7 +680,7 @@ begin_at(struct reading *readings, unsigned n, const struct store_start *start)
 static struct msgid
 foregone_before(const struct store_channel *ch, uint32_t at)
 {
-	return at < ch->count ? slot_at(ch, at)->foregone : ch->foregone;
+	return at < ch->count ? message_at(ch, at)->place.foregone : ch->foregone;
 }
 
 /*
@@ -769,7 +751,7 @@ take_more(struct reading *readings, unsigned n, const struct store_query *query,
 		struct message *msg;
 
 		assert(r != NULL);
-		msg = slot_at(r->ch, r->at)->msg;
+		msg = message_at(r->ch, r->at);
 		if (msg != result->msg) {
 			if (result->n_more == query->more_max || msgid_cmp(msg->id, limit) > 0 ||
 			    bytes > query->more_bytes || msg->body_len > query->more_bytes - bytes)
@@ -808,7 +790,7 @@ read_next(struct memory *m, struct reading *readings, unsigned n, const struct s
 			r->at = first_after(r->ch, query->after);
 		if (r->at == r->ch->count)
 			continue;
-		msg = slot_at(r->ch, r->at)->msg;
+		msg = message_at(r->ch, r->at);
 		if (result->msg == NULL || msgid_cmp(msg->id, result->msg->id) < 0)
 			result->msg = msg;
 	}
@@ -1059,7 +1041,7 @@ next_of_one(struct memory *m, const struct channel_key *key, const struct store_
 	ch->requested_ms = clock_ms();
 	at = first_after(ch, query->after);
 	if (at < ch->count)
-		msg = message_ref(slot_at(ch, at)->msg);
+		msg = message_ref(message_at(ch, at));
 	result->status = msg != NULL ? STORE_OK : STORE_NOTHING_NEWER;
 	result->msg = msg;
 	result->newest = m->last;
@@ -1326,15 +1308,15 @@ memory_sweep(struct store *s)
 
 	enter(m, &after);
 	for (; steps < SWEEP_STEPS && !list_empty(&m->by_age); steps++) {
-		struct slot *slot = CONTAINER_OF(m->by_age.next, struct slot, order);
+		struct message *msg = message_of(m->by_age.next);
 
-		if (!over_age(m, slot))
+		if (!over_age(m, msg))
 			break;
-		if (slot->channel->count > m->keep.min_messages) {
-			drop_oldest(m, slot->channel, &after);
+		if (msg->place.channel->count > m->keep.min_messages) {
+			drop_oldest(m, msg->place.channel, &after);
 		} else {
-			list_remove(&slot->order);
-			list_append(&m->kept, &slot->order);
+			list_remove(&msg->place.order);
+			list_append(&m->kept, &msg->place.order);
 		}
 	}
 	for (; m->keep.channel_ms > 0 && steps < SWEEP_STEPS && !list_empty(&m->empty); steps++) {

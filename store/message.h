@@ -5,6 +5,7 @@
 #define STORE_MESSAGE_H
 
 #include "base/attr.h"
+#include "base/list.h"
 #include "base/table.h"
 
 #include <stdatomic.h>
@@ -42,6 +43,8 @@ msgid_before(struct msgid id)
 	return (struct msgid){id.second - 1, MSGID_TAG_MAX};
 }
 
+struct store_channel;
+
 /* A channel id as it came: opaque bytes with their hash (table_hash()). Borrowed. */
 struct channel_key {
 	uint64_t hash;
@@ -67,9 +70,17 @@ struct channel_id *channel_id_new(const struct channel_key *key);
 struct channel_id *channel_id_ref(struct channel_id *id);
 void channel_id_unref(struct channel_id *id);
 
+/* Where a store keeps a message: the memory store's, under its lock. */
+struct message_place {
+	struct link order; /* in struct memory: by_age, or kept */
+	struct store_channel *channel;
+	uint64_t born_ms;
+	struct msgid foregone; /* the channel's then: of the last before it not stored */
+};
+
 /*
- * A message: nothing in it changes once a store has taken it, but its count. Any
- * thread may hold one.
+ * A message: nothing in it changes once a store has taken it, but its count and place.
+ * Any thread may hold one.
  */
 struct message {
 	atomic_uint refs;
@@ -81,7 +92,8 @@ struct message {
 	struct msgid id;            /* given by the store */
 	uint64_t number;            /* given by the store: the channel's how-manieth, from 1 */
 	struct channel_id *channel; /* given by the store; counted */
-	char data[];                /* content type, event, event id, body */
+	struct message_place place;
+	char data[]; /* content type, event, event id, body */
 };
 
 struct message_part {

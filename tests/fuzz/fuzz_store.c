@@ -330,7 +330,7 @@ check_books(bool thoroughly)
 {
 	struct memory *m = sim.m;
 	struct msgid before = {0, 0};
-	size_t n_channels = 0, n_messages = 0, n_slots = 0;
+	size_t n_channels = 0, n_messages = 0, n_places = 0;
 
 	PROMISE(m->bytes == sim_bytes(true), "%llu bytes in the books, %llu by recount",
 	    (unsigned long long)m->bytes, (unsigned long long)sim_bytes(true));
@@ -356,9 +356,9 @@ check_books(bool thoroughly)
 		    "channel %u: gone up to %lld:%lld", c, (long long)ch->dropped.second,
 		    (long long)ch->dropped.tag);
 		for (uint32_t i = 0; thoroughly && i < ch->count; i++)
-			PROMISE(msgid_cmp(slot_at(ch, i)->msg->id, right->messages[i].id) == 0 &&
-				    slot_at(ch, i)->msg->number == right->messages[i].number &&
-				    slot_at(ch, i)->msg->body_len == right->messages[i].body_len,
+			PROMISE(msgid_cmp(message_at(ch, i)->id, right->messages[i].id) == 0 &&
+				    message_at(ch, i)->number == right->messages[i].number &&
+				    message_at(ch, i)->body_len == right->messages[i].body_len,
 			    "channel %u: message %u", c, i);
 	}
 	PROMISE(m->channels.count == n_channels, "%zu channels", m->channels.count);
@@ -374,15 +374,15 @@ check_books(bool thoroughly)
 	if (!thoroughly)
 		return;
 	LIST_EACH_SAFE (l, &m->kept)
-		n_slots++;
+		n_places++;
 	LIST_EACH_SAFE (l, &m->by_age) {
-		const struct slot *slot = CONTAINER_OF(l, struct slot, order);
+		const struct message *msg = message_of(l);
 
-		n_slots++;
-		PROMISE(msgid_cmp(before, slot->msg->id) < 0, "by_age is in disorder");
-		before = slot->msg->id;
+		n_places++;
+		PROMISE(msgid_cmp(before, msg->id) < 0, "by_age is in disorder");
+		before = msg->id;
 	}
-	PROMISE(n_slots == n_messages, "%zu slots of %zu messages", n_slots, n_messages);
+	PROMISE(n_places == n_messages, "%zu places of %zu messages", n_places, n_messages);
 }
 
 /* ---- the steps ---------------------------------------------------------------------- */

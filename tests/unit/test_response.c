@@ -77,8 +77,8 @@ test_every_answer_begins_with_status_server_and_date(void **state UNUSED)
 static void
 test_statuses_that_are_used_have_their_phrase(void **state UNUSED)
 {
-	static const unsigned used[] = {200, 201, 202, 204, 304, 400, 403, 404, 405, 408, 409, 410,
-	    413, 414, 417, 431, 501, 503, 505, 507};
+	static const unsigned used[] = {200, 201, 202, 204, 304, 400, 403, 404, 405, 406, 408, 409,
+	    410, 413, 414, 417, 426, 431, 501, 503, 505, 507};
 
 	for (size_t i = 0; i < ARRAY_LEN(used); i++) {
 		assert_string_not_equal(response_reason(used[i]), "Unknown");
