@@ -66,13 +66,37 @@ COUNTS = (
 )
 
 
-def callgrind(options: Options, messages: int, log: Path) -> Profile:
-    """Instructions of each function in one run. Raises servers.Failed."""
+def callgrind(options: Options, messages: int, log: Path, passthrough: str | None = None) -> None:
+    """Run the relay once, and write what it did to log. Raises servers.Failed.
+
+    passthrough: see servers.relay_configuration().
+    """
     log.unlink(missing_ok=True)
     under = ("valgrind", "--tool=callgrind", "--quiet", f"--callgrind-out-file={log}")
     given = {**options, "messages": messages, "patience": 120}
-    with servers.running("relay", under=under) as server:
+    with servers.running("relay", under=under, passthrough=passthrough) as server:
         servers.load(server, Run("", given).arguments(), None)
+
+
+def calls_in(log: Path) -> Profile:
+    """How often each function was called in one run."""
+    names: dict[str, str] = {}
+    callee = ""
+    found: Profile = Counter()
+    for line in log.read_text().splitlines():
+        # "cfn=(7) malloc", and the number alone from then on.
+        if named := re.match(r"c?fn=(\(\d+\))(?: (.+))?", line):
+            if named[2] is not None:
+                names[named[1]] = re.sub(r"'\d+$", "", named[2])
+            if line.startswith("cfn="):
+                callee = names[named[1]]
+        elif counted := re.match(r"calls=(\d+)", line):
+            found[callee] += int(counted[1])
+    return found
+
+
+def instructions_in(log: Path) -> Profile:
+    """Instructions of each function in one run. Raises servers.Failed."""
     said = subprocess.run(
         ["callgrind_annotate", "--threshold=100", "--auto=no", str(log)],
         capture_output=True,
@@ -99,7 +123,11 @@ def measure(count: Count, publish: float = 0.0) -> tuple[float, Profile]:
     """
     with tempfile.TemporaryDirectory(prefix="instructions") as folder:
         log = Path(folder, "callgrind")
-        short, long = (callgrind(count.options, n, log) for n in count.messages)
+        profiles = []
+        for n in count.messages:
+            callgrind(count.options, n, log)
+            profiles.append(instructions_in(log))
+    short, long = profiles
     messages = count.messages[1] - count.messages[0]
     long.subtract(short)
     each = (sum(long.values()) / messages - count.publishes * publish) / count.each

@@ -80,9 +80,13 @@ class Server:
     pids: list[int]
 
 
-def relay_configuration(workers: int) -> dict[str, object]:
-    """Ours, with what the measurements need; churn's channels are forgotten soon."""
+def relay_configuration(workers: int, passthrough: str | None = None) -> dict[str, object]:
+    """Ours, with what the measurements need; churn's channels are forgotten soon.
+
+    passthrough: a URL, which is told of the subscribers of /told/.
+    """
     forgetful = {"type": "memory", "message_timeout": 1, "channel_timeout": 1}
+    told = {"type": "subscriber", "prefix": "/told/", "create_on_get": True}
     return {
         "address": "127.0.0.1",
         "port": 0,
@@ -98,6 +102,7 @@ def relay_configuration(workers: int) -> dict[str, object]:
                 "store": "forgetful",
                 "create_on_get": True,
             },
+            *([] if passthrough is None else [{**told, "passthrough": passthrough}]),
         ],
     }
 
@@ -138,11 +143,16 @@ def pinned(processor: int | None) -> list[str]:
 
 @contextlib.contextmanager
 def running(
-    name: str, workers: int = 1, processor: int | None = None, under: tuple[str, ...] = ()
+    name: str,
+    workers: int = 1,
+    processor: int | None = None,
+    under: tuple[str, ...] = (),
+    passthrough: str | None = None,
 ) -> Iterator[Server]:
     """Start a server on a processor; stop it at the end. Raises Failed.
 
     under: a command that runs ours instead of the shell, such as Valgrind's.
+    passthrough: of ours, see relay_configuration().
     """
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         os.chmod(folder, 0o755)  # nginx's worker is another user if this one is root
@@ -153,7 +163,8 @@ def running(
             "floor": [str(FLOOR), str(port)],
             "nchan": ["nginx", "-p", folder, "-c", f"{folder}/nginx.conf"],
         }[name]
-        given = json.dumps(relay_configuration(workers)) if name == "relay" else ""
+        configuration = relay_configuration(workers, passthrough)
+        given = json.dumps(configuration) if name == "relay" else ""
         if name == "nchan":
             command[0], module = find_nchan()
             Path(folder, "nginx.conf").write_text(

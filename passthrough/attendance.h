@@ -14,6 +14,7 @@
 #include "base/attr.h"
 #include "base/table.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ struct attendee {
 	struct table_digest who; /* tells subscribers apart */
 	const void *id;          /* the channel's */
 	size_t id_len;
+	uint64_t id_hash;   /* of it: table_hash() */
 	const char *url;    /* where to its notices go */
 	uint32_t linger_ms; /* above 0 */
 };
@@ -45,7 +47,11 @@ void attendance_free(struct attendance *a);
  * A request of the attendee is held; lines (struct notice_headers) go along with its
  * notices if it arrives with this one, or if its arrival was given up unsent and is now
  * told again. 0, or -1 when out of memory: then nothing has joined.
+ *
+ * Nearly all are of an attendee that Django knows of, which needs no lines: who has them
+ * still to be put together asks first whether it has rejoined. False: nothing has joined.
  */
+bool attendance_rejoin(struct attendance *a, const struct attendee *who) MUST_CHECK;
 int attendance_join(struct attendance *a, const struct attendee *who, const char *lines, size_t len)
     MUST_CHECK;
 /* One that has joined is no longer held; one that could not is passed over. */

@@ -51,13 +51,20 @@ static const char *const left_out[] = {
 };
 
 static bool
+fits(struct slice name, const char *pattern)
+{
+	size_t len = strlen(pattern);
+
+	if (pattern[len - 1] == '*')
+		return name.len >= len - 1 && strncasecmp(name.p, pattern, len - 1) == 0;
+	return name.len == len && strncasecmp(name.p, pattern, len) == 0;
+}
+
+/* In line, for text is a literal, whose length the compiler knows. */
+static inline bool
 name_is(struct slice name, const char *text)
 {
-	size_t len = strlen(text);
-
-	if (len > 0 && text[len - 1] == '*')
-		return name.len >= len - 1 && strncasecmp(name.p, text, len - 1) == 0;
-	return name.len == len && strncasecmp(name.p, text, len) == 0;
+	return name.len == strlen(text) && strncasecmp(name.p, text, name.len) == 0;
 }
 
 /* Names in Connection headers (RFC 9110, 7.6.1). */
@@ -83,7 +90,7 @@ is_passed_on(const struct hop_by_hop *hop, struct slice name)
 	if (memchr(name.p, '_', name.len) != NULL)
 		return false;
 	for (size_t i = 0; i < ARRAY_LEN(left_out); i++)
-		if (name_is(name, left_out[i]))
+		if (fits(name, left_out[i]))
 			return false;
 	for (size_t i = 0; i < hop->n; i++)
 		if (hop->names[i].len == name.len &&
@@ -251,9 +258,11 @@ identify(const struct conn *conn, const struct location *loc, const struct reque
 			}
 	}
 	if (text_len(&t) == 0) {
-		add_forwarded_for(&t, conn, req);
+		TEXT_LIT(&t, "p");
+		text_add(&t, (const char *)&conn->peer, sizeof(conn->peer));
 		for (size_t i = 0; request_header_at(req, i, &name, &value); i++)
-			if (name_is(name, "User-Agent") || name_is(name, "Cookie")) {
+			if (name_is(name, "X-Forwarded-For") || name_is(name, "User-Agent") ||
+			    name_is(name, "Cookie")) {
 				add_part(&t, name);
 				add_part(&t, value);
 			}
@@ -282,6 +291,7 @@ attendee(const struct location *loc, const struct channel_id *id, struct table_d
 	    .who = who,
 	    .id = id->key.bytes,
 	    .id_len = id->key.len,
+	    .id_hash = id->key.hash,
 	    .url = loc->passthrough,
 	    .linger_ms = loc->passthrough_linger_ms,
 	};
@@ -329,19 +339,20 @@ static int
 join(
     struct conn *conn, const struct location *loc, struct channel_id *id, const struct request *req)
 {
-	struct worker *w = conn->worker, *to;
+	struct worker *w = conn->worker;
 	const struct table_digest who = identify(conn, loc, req);
-	struct text t = text_in(w->text_buf, w->text_size);
+	const struct attendee a = attendee(loc, id, who);
+	struct worker *to = owner(w->relay, id, who);
+	struct text t;
 
+	conn->notices->who = who;
+	if (to == w && attendance_rejoin(w->attendance, &a))
+		return 0;
+	t = text_in(w->text_buf, w->text_size);
 	collect(&t, conn, req);
 	assert(text_ok(&t)); /* text_size is made for it */
-	conn->notices->who = who;
-	to = owner(w->relay, id, who);
-	if (to == w) {
-		const struct attendee a = attendee(loc, id, who);
-
+	if (to == w)
 		return attendance_join(w->attendance, &a, t.start, text_len(&t));
-	}
 	return post(to, NOTE_JOINED, loc, id, who, t.start, text_len(&t));
 }
 

@@ -206,6 +206,7 @@ attendee(const char *channel, const char *who, uint32_t linger_ms)
 	    .who = table_digest(who, strlen(who)),
 	    .id = channel,
 	    .id_len = strlen(channel),
+	    .id_hash = table_hash(channel, strlen(channel)),
 	    .url = env.url,
 	    .linger_ms = linger_ms,
 	};
@@ -219,7 +220,8 @@ join(const char *channel, const char *who, uint32_t linger_ms)
 	int len = snprintf(lines, sizeof(lines), "X-Who: %s", who);
 
 	lines[len + 1] = '\0';
-	assert_int_equal(attendance_join(env.a, &a, lines, (size_t)len + 2), 0);
+	if (!attendance_rejoin(env.a, &a))
+		assert_int_equal(attendance_join(env.a, &a, lines, (size_t)len + 2), 0);
 }
 
 static void
@@ -282,6 +284,30 @@ test_who_is_held_many_times_has_left_with_the_last(void **state UNUSED)
 	leave("c", "anna", 10);
 	clock_set(START_MS + 100010, 1);
 	ASSERT_EVENTS("+c anna", "+d ben", "-c anna");
+}
+
+/* What is known is the same whether lines come along or not. */
+static void
+test_who_is_known_needs_no_lines_and_who_has_left_does(void **state UNUSED)
+{
+	const struct attendee a = attendee("c", "anna", 10);
+	static const char lines[] = "X-Who: anna\0";
+
+	begin(100);
+	assert_false(attendance_rejoin(env.a, &a));
+	assert_int_equal(attendance_join(env.a, &a, lines, sizeof(lines)), 0);
+	ASSERT_EVENTS("+c anna");
+	assert_int_equal(attendance_join(env.a, &a, lines, sizeof(lines)), 0);
+	assert_true(attendance_rejoin(env.a, &a));
+	for (int held = 3; held > 0; held--)
+		attendance_leave(env.a, &a);
+	clock_set(START_MS + 9, 1);
+	assert_true(attendance_rejoin(env.a, &a));
+	clock_set(START_MS + 100, 1);
+	attendance_leave(env.a, &a);
+	clock_set(START_MS + 110, 1);
+	ASSERT_EVENTS("+c anna", "-c anna");
+	assert_false(attendance_rejoin(env.a, &a));
 }
 
 static void
@@ -460,6 +486,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_who_is_back_before_its_time_is_over_never_left),
 	    TEST(test_who_is_held_many_times_has_left_with_the_last),
+	    TEST(test_who_is_known_needs_no_lines_and_who_has_left_does),
 	    TEST(test_each_leaves_when_its_own_linger_is_over),
 	    TEST(test_more_than_may_linger_push_out_who_began_first_whatever_its_linger),
 	    TEST(test_a_thousand_whose_time_is_over_together_have_all_left),
