@@ -34,14 +34,24 @@ channels_init(struct channels *c, unsigned n_stores)
 }
 
 static void
-free_channel(struct channels *c, struct channel *ch)
+free_channel(struct channel *ch)
+{
+	channel_id_unref(ch->id);
+	free(ch);
+}
+
+/* Nobody finds it any more; notes that are on their way still may name it. */
+static void
+let_go(struct channels *c, struct channel *ch)
 {
 	list_remove(&ch->idle);
 	table_remove(&c->tables[ch->store->index], &ch->entry);
 	if (ch->watched)
 		store_unwatch(ch->store, &ch->watch);
-	channel_id_unref(ch->id);
-	free(ch);
+	if (atomic_load_explicit(&ch->watch.noted, memory_order_relaxed) == 0)
+		free_channel(ch);
+	else
+		ch->gone = true;
 }
 
 void
@@ -49,12 +59,8 @@ channels_reset(struct worker *w)
 {
 	struct channels *c = &w->channels;
 
-	/* A walk that the end cut short; its note is still the mailbox's. */
-	if (c->walk.note != NULL && c->walk.channel != NULL)
-		channel_unuse(w, c->walk.channel);
-	c->walk.note = NULL;
 	LIST_EACH_SAFE (l, &c->idle)
-		free_channel(c, CONTAINER_OF(l, struct channel, idle));
+		let_go(c, CONTAINER_OF(l, struct channel, idle));
 	for (unsigned i = 0; i < c->n_tables; i++)
 		table_reset(&c->tables[i]);
 	free(c->tables);
@@ -68,26 +74,20 @@ channels_sweep(struct channels *c)
 
 		if (clock_ms() - ch->idle_ms < IDLE_MS)
 			break;
-		free_channel(c, ch);
+		let_go(c, ch);
 	}
-}
-
-static struct channel *
-find(struct channels *c, const struct store *store, const struct channel_key *key)
-{
-	struct table_entry *e =
-	    table_find(&c->tables[store->index], key->hash, key->bytes, key->len);
-
-	return e == NULL ? NULL : CONTAINER_OF(e, struct channel, entry);
 }
 
 struct channel *
 channel_use(struct worker *w, struct store *store, const struct channel_key *key)
 {
-	struct channels *c = &w->channels;
-	struct channel *ch = find(c, store, key);
+	struct table *t = &w->channels.tables[store->index];
+	struct table_entry *e = table_find(t, key->hash, key->bytes, key->len);
+	struct channel *ch;
 
-	if (ch == NULL) {
+	if (e != NULL) {
+		ch = CONTAINER_OF(e, struct channel, entry);
+	} else {
 		ch = calloc(1, sizeof(*ch));
 		if (ch == NULL)
 			return NULL;
@@ -102,7 +102,7 @@ channel_use(struct worker *w, struct store *store, const struct channel_key *key
 		ch->entry.hash = key->hash;
 		ch->entry.key = ch->id->bytes;
 		ch->entry.key_len = key->len;
-		table_add(&c->tables[store->index], &ch->entry);
+		table_add(t, &ch->entry);
 	}
 	list_remove(&ch->idle);
 	ch->users++;
@@ -117,7 +117,7 @@ channel_unuse(struct worker *w, struct channel *ch)
 	/* What nobody waited in was only asked for; and a channel that lives by its waiters
 	 * ends with the last of them, now. */
 	if (!ch->watched || ch->watch.transient) {
-		free_channel(&w->channels, ch);
+		let_go(&w->channels, ch);
 		return;
 	}
 	ch->idle_ms = clock_ms();
@@ -140,9 +140,8 @@ channel_leave(struct channel *ch, struct subscription *s)
 
 /* Serves the waiters of a walk; false if the slice was used up. */
 static bool
-walk_on(struct channels *c, const struct store_note *note)
+walk_on(struct walk *walk, struct channel *ch, const struct store_note *note)
 {
-	struct walk *walk = &c->walk;
 	struct render_cache cache;
 	int served = 0;
 
@@ -152,7 +151,7 @@ walk_on(struct channels *c, const struct store_note *note)
 
 		/* Back among the waiters first: from there it leaves as always. */
 		list_remove(&s->waiter);
-		list_append(&walk->channel->waiters, &s->waiter);
+		list_append(&ch->waiters, &s->waiter);
 		if (subscriber_note(s, note, &cache))
 			walk->sent = true;
 		served++;
@@ -163,12 +162,8 @@ walk_on(struct channels *c, const struct store_note *note)
 
 /* A newer waiter has taken its place, perhaps in another worker. */
 static void
-displace(struct channels *c, const struct store_note *note)
+displace(struct channel *ch, const struct store_note *note)
 {
-	struct channel *ch = find(c, note->store, &note->channel->key);
-
-	if (ch == NULL)
-		return;
 	LIST_EACH (l, &ch->waiters) {
 		struct subscription *s = CONTAINER_OF(l, struct subscription, waiter);
 
@@ -179,35 +174,46 @@ displace(struct channels *c, const struct store_note *note)
 	}
 }
 
+/* The channel that a note names. */
+static struct channel *
+named_by(const struct store_note *note)
+{
+	return CONTAINER_OF(note->watch, struct channel, watch);
+}
+
+void
+channel_free_note(struct store_note *note)
+{
+	struct channel *ch = named_by(note);
+	const uint32_t noted =
+	    atomic_fetch_sub_explicit(&note->watch->noted, 1, memory_order_relaxed);
+
+	store_note_free(note);
+	if (noted == 1 && ch->gone)
+		free_channel(ch);
+}
+
 bool
 channel_work_note(struct worker *w, struct note *base)
 {
-	struct channels *c = &w->channels;
-	struct walk *walk = &c->walk;
+	struct walk *walk = &w->channels.walk;
 	struct store_note *note = CONTAINER_OF(base, struct store_note, note);
+	struct channel *ch = named_by(note);
 
 	if (base->kind == NOTE_DISPLACED) {
-		displace(c, note);
-		store_note_free(note);
+		displace(ch, note);
+		channel_free_note(note);
 		return true;
 	}
 	if (walk->note == NULL) {
-		walk->channel = find(c, note->store, &note->channel->key);
 		walk->note = base;
 		walk->sent = false;
-		if (walk->channel != NULL) {
-			/* Counted, so that it does not go with its last waiter. */
-			list_remove(&walk->channel->idle);
-			walk->channel->users++;
-			list_move_all(&walk->todo, &walk->channel->waiters);
-		}
+		list_move_all(&walk->todo, &ch->waiters);
 	}
-	if (!walk_on(c, note))
+	if (!walk_on(walk, ch, note))
 		return false;
 	walk->note = NULL;
-	if (walk->channel != NULL)
-		channel_unuse(w, walk->channel);
 	publisher_tell(w, note->reply, walk->sent);
-	store_note_free(note);
+	channel_free_note(note);
 	return true;
 }

@@ -17,27 +17,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct store_note;
 struct subscription;
 struct worker;
 
 struct channel {
+	/* What a note needs comes first, in one or two lines of the cache: with thousands of
+	 * channels none of them is in it. */
+	struct link waiters; /* struct subscription.waiter */
+	struct store_watch watch;
+	unsigned users; /* waiters and pending store calls */
+	bool watched;   /* a store_next() with the watch has been waiting */
+	bool gone;      /* out of the table: goes with the last note that names it */
+
+	struct link idle; /* struct channels.idle, while there are no users */
+	uint64_t idle_ms;
 	struct table_entry entry; /* in struct channels, of its store */
 	struct channel_id *id;    /* counted */
 	struct store *store;
-	struct store_watch watch;
-	struct link waiters; /* struct subscription.waiter */
-	unsigned users;      /* waiters, pending store calls, and a walk */
-	bool watched;        /* a store_next() with the watch has been waiting */
-	struct link idle;    /* struct channels.idle, while there are no users */
-	uint64_t idle_ms;
 };
 
 /* What a delivery that was cut into slices still has before it. */
 struct walk {
 	struct note *note; /* the note at hand; NULL: none is under way */
-	struct channel *channel;
-	struct link todo; /* waiters not looked at yet */
-	bool sent;        /* to one at least */
+	struct link todo;  /* waiters not looked at yet */
+	bool sent;         /* to one at least */
 };
 
 struct channels {
@@ -48,7 +52,7 @@ struct channels {
 };
 
 int channels_init(struct channels *c, unsigned n_stores) MUST_CHECK;
-/* Unwatches and frees all; no subscriber may be left. */
+/* Unwatches and frees all but those that notes still name; no subscriber may be left. */
 void channels_reset(struct worker *w);
 /* Once a second: lets go of those that have been idle for some seconds. */
 void channels_sweep(struct channels *c);
@@ -69,5 +73,7 @@ void channel_leave(struct channel *ch, struct subscription *s);
  * slice was used up: to be called again with the same note. Frees it when done.
  */
 bool channel_work_note(struct worker *w, struct note *note);
+/* Frees one that has been worked, or never will be. */
+void channel_free_note(struct store_note *note);
 
 #endif

@@ -243,7 +243,7 @@ forget_note(struct note *note)
 
 		if (sn->reply != NULL)
 			publisher_heard(sn->reply, false);
-		store_note_free(sn);
+		channel_free_note(sn);
 		break;
 	}
 	case NOTE_ANSWERED: {

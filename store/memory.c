@@ -40,7 +40,7 @@ struct holder {
 	struct holder *next;
 	unsigned place;
 	uint64_t ticket;
-	struct mailbox *mailbox;
+	struct store_watch *watch;
 };
 
 struct store_channel {
@@ -366,26 +366,24 @@ info_of(const struct store_channel *ch)
 
 /* NULL when out of memory. */
 static struct store_note *
-new_note(struct memory *m, struct store_channel *ch, enum note_kind kind, struct msgid at)
+new_note(struct store_watch *watch, enum note_kind kind, struct msgid at)
 {
 	struct store_note *note = malloc(sizeof(*note));
 
 	if (note == NULL)
 		return NULL;
-	*note = (struct store_note){
-	    .note = {.kind = kind},
-	    .store = &m->store,
-	    .channel = channel_id_ref(ch->id),
-	    .at = at,
-	};
+	*note = (struct store_note){.note = {.kind = kind}, .watch = watch, .at = at};
 	return note;
 }
 
 /* Posts a note, and has its reader woken after the critical section: once, for several
  * notes of one may be for the same worker, and wake has room for workers alone. */
 static void
-post(struct mailbox *mailbox, struct store_note *note, struct aftermath *after)
+post(struct store_note *note, struct aftermath *after)
 {
+	struct mailbox *mailbox = note->watch->mailbox;
+
+	atomic_fetch_add_explicit(&note->watch->noted, 1, memory_order_relaxed);
 	mailbox_post(mailbox, &note->note);
 	for (unsigned i = 0; i < after->n_wake; i++)
 		if (after->wake[i] == mailbox)
@@ -395,8 +393,8 @@ post(struct mailbox *mailbox, struct store_note *note, struct aftermath *after)
 
 /* Tells each worker with waiters in the channel; returns how many there are. */
 static unsigned
-tell(struct memory *m, struct store_channel *ch, enum note_kind kind, struct msgid at,
-    struct message *msg, void *reply, struct aftermath *after)
+tell(const struct store_channel *ch, enum note_kind kind, struct msgid at, struct message *msg,
+    void *reply, struct aftermath *after)
 {
 	unsigned n = 0;
 
@@ -405,14 +403,14 @@ tell(struct memory *m, struct store_channel *ch, enum note_kind kind, struct msg
 
 		if (atomic_load_explicit(&w->held, memory_order_acquire) == 0)
 			continue;
-		note = new_note(m, ch, kind, at);
+		note = new_note(w, kind, at);
 		if (note == NULL) {
 			log_errorx("out of memory: a worker was not told of a message");
 			continue;
 		}
 		note->msg = msg == NULL ? NULL : message_ref(msg);
 		note->reply = reply;
-		post(w->mailbox, note, after);
+		post(note, after);
 		n++;
 	}
 	return n;
@@ -535,7 +533,7 @@ memory_append(struct store *s, const struct channel_key *key, struct message *ms
 	note_empty(m, ch);
 	expire(m, ch, &after);
 	result->info = info_of(ch);
-	result->notes = tell(m, ch, NOTE_APPENDED, msg->id, msg, reply, &after);
+	result->notes = tell(ch, NOTE_APPENDED, msg->id, msg, reply, &after);
 	goto out;
 failed:
 	answer = STORE_FAILED;
@@ -870,7 +868,7 @@ take_places(struct memory *m, struct reading *readings, unsigned n, const struct
 
 		if (h == NULL)
 			h = malloc(sizeof(*h));
-		else if ((note = new_note(m, ch, NOTE_DISPLACED, m->last)) == NULL)
+		else if ((note = new_note(h->watch, NOTE_DISPLACED, m->last)) == NULL)
 			goto failed;
 		if (h == NULL)
 			goto failed;
@@ -883,14 +881,14 @@ take_places(struct memory *m, struct reading *readings, unsigned n, const struct
 
 		if (note != NULL) {
 			note->ticket = h->ticket;
-			post(h->mailbox, note, after);
+			post(note, after);
 		} else {
 			h->place = hold->place;
 			h->next = readings[i].ch->holders;
 			readings[i].ch->holders = h;
 		}
 		h->ticket = hold->ticket;
-		h->mailbox = query->watches[i]->mailbox;
+		h->watch = query->watches[i];
 	}
 	return true;
 failed:
@@ -1117,7 +1115,7 @@ memory_drop(struct store *s, const struct channel_key *key, void *reply,
 		result->info.messages = 0;
 		/* An id of the same order: it ends all who began to wait before it, and no
 		 * one who comes to a new channel of this name. */
-		result->notes = tell(m, ch, NOTE_DROPPED, give_id(m), NULL, reply, &after);
+		result->notes = tell(ch, NOTE_DROPPED, give_id(m), NULL, reply, &after);
 		forget(m, ch, &after);
 	}
 	leave(m, &after);
@@ -1268,7 +1266,7 @@ memory_release(struct store *s, struct store_watch *watch, const struct store_ho
 	if (watch->channel != NULL) {
 		for (h = &watch->channel->holders; *h != NULL; h = &(*h)->next) {
 			if ((*h)->place == hold->place && (*h)->ticket == hold->ticket &&
-			    (*h)->mailbox == watch->mailbox) {
+			    (*h)->watch == watch) {
 				gone = *h;
 				*h = gone->next;
 				break;

@@ -105,7 +105,6 @@ store_sweep(struct store *s)
 void
 store_note_free(struct store_note *note)
 {
-	channel_id_unref(note->channel);
 	message_unref(note->msg);
 	free(note);
 }

@@ -102,7 +102,8 @@ typedef void store_fn(void *arg, enum store_answer answer, struct store_result *
 
 /*
  * One worker's interest in one channel: embedded in the worker's own channel. Notes go
- * to mailbox while anyone is held.
+ * to mailbox while anyone is held. It must outlive the notes that name it: its owner may
+ * free it after store_unwatch(), once noted is 0.
  */
 struct store_watch {
 	struct mailbox *mailbox; /* set by the owner, constant */
@@ -112,6 +113,8 @@ struct store_watch {
 	 * alone, without the lock: store_leave().
 	 */
 	_Atomic uint32_t held;
+	/* Notes on their way that name it. Raised by the store, lowered by the worker. */
+	_Atomic uint32_t noted;
 	_Atomic uint64_t left_ms; /* when the last one left */
 	/*
 	 * As it was when one last began to be held: the channel lives only by its waiters.
@@ -222,15 +225,14 @@ struct store_selection {
 	size_t prefix_len;              /* 0: all */
 };
 
-/* A note from a store to a worker. The worker frees it with store_note_free(). */
+/* A note from a store to a worker. The worker lowers watch->noted and frees it. */
 struct store_note {
-	struct note note; /* NOTE_APPENDED, NOTE_DROPPED or NOTE_DISPLACED */
-	struct store *store;
-	struct channel_id *channel; /* counted */
-	struct msgid at;            /* counts for waiters whose position is below */
-	struct message *msg;        /* APPENDED: counted */
-	void *reply;                /* APPENDED, DROPPED: as it was given; NULL for none */
-	uint64_t ticket;            /* DISPLACED: who */
+	struct note note;          /* NOTE_APPENDED, NOTE_DROPPED or NOTE_DISPLACED */
+	struct store_watch *watch; /* of the worker it is for */
+	struct msgid at;           /* counts for waiters whose position is below */
+	struct message *msg;       /* APPENDED: counted */
+	void *reply;               /* APPENDED, DROPPED: as it was given; NULL for none */
+	uint64_t ticket;           /* DISPLACED: who */
 };
 
 void store_note_free(struct store_note *note);

@@ -1046,13 +1046,11 @@ work_note(unsigned w, const struct store_note *note, const struct sim_note *righ
 {
 	struct sim_waiter *waiters = sim.workers[w].waiters;
 
-	PROMISE(note->note.kind == right->kind && note->store == &sim.m->store,
-	    "note of kind %d, not %d", note->note.kind, right->kind);
+	PROMISE(note->note.kind == right->kind, "note of kind %d, not %d", note->note.kind,
+	    right->kind);
 	PROMISE(msgid_cmp(note->at, right->at) == 0, "note at %lld:%lld",
 	    (long long)note->at.second, (long long)note->at.tag);
-	PROMISE(note->channel->key.len == strlen(key_texts[right->channel]) &&
-		    memcmp(note->channel->bytes, key_texts[right->channel],
-			note->channel->key.len) == 0,
+	PROMISE(note->watch == &sim.workers[w].watches[right->channel].watch,
 	    "note of another channel");
 	if (note->note.kind == NOTE_DISPLACED) {
 		PROMISE(note->ticket == right->ticket, "note for another waiter");

@@ -1121,9 +1121,8 @@ test_an_append_tells_who_waits_and_brings_the_message(void **state UNUSED)
 	assert_int_equal(notes_of(0), 1);
 	n = note(0, 0);
 	assert_int_equal(n->note.kind, NOTE_APPENDED);
-	assert_ptr_equal(n->store, t.store);
-	assert_int_equal(n->channel->key.len, 1);
-	assert_memory_equal(n->channel->key.bytes, "a", 1);
+	assert_ptr_equal(n->watch, &watch);
+	assert_int_equal(watch.noted, 1);
 	assert_int_equal(msgid_cmp(n->at, posted.id), 0);
 	assert_int_equal(msgid_cmp(n->msg->id, posted.id), 0);
 	assert_memory_equal(message_body(n->msg), "x", 1);
@@ -1305,7 +1304,7 @@ test_delete_tells_who_waits_with_an_id_of_the_same_order(void **state UNUSED)
 	assert_int_equal(n->note.kind, NOTE_DROPPED);
 	assert_ptr_equal(n->reply, &reply);
 	assert_null(n->msg);
-	assert_memory_equal(n->channel->key.bytes, "a", 1);
+	assert_ptr_equal(n->watch, &watch);
 	/* It ends all who joined before, and no one who joins a new channel of the name. */
 	assert_true(id_below(before, n->at));
 	assert_true(id_below(position, n->at));
@@ -1651,7 +1650,7 @@ test_the_last_displaces_who_was_there_by_a_note_that_names_it(void **state UNUSE
 	assert_int_equal(notes_of(1), 0);
 	assert_int_equal(note(0, 0)->note.kind, NOTE_DISPLACED);
 	assert_int_equal(note(0, 0)->ticket, 11);
-	assert_memory_equal(note(0, 0)->channel->key.bytes, "a", 1);
+	assert_ptr_equal(note(0, 0)->watch, &one);
 	assert_null(note(0, 0)->msg);
 	/* Who was displaced gives up a place that it has no more: nothing happens. */
 	give_place(&one, 0, 11);
@@ -2594,7 +2593,7 @@ test_the_last_displaces_in_each_channel_who_has_it(void **state UNUSED)
 	for (unsigned w = 0; w <= 2; w += 2) {
 		assert_int_equal(note(w, 0)->note.kind, NOTE_DISPLACED);
 		assert_int_equal(note(w, 0)->ticket, w == 0 ? 1 : 2);
-		assert_int_equal(note(w, 0)->channel->key.bytes[0], w == 0 ? 'a' : 'b');
+		assert_ptr_equal(note(w, 0)->watch, w == 0 ? &a : &b);
 	}
 	give_place(&a, 0, 1);
 	give_place(&b, 0, 2);
