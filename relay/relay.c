@@ -21,6 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 /* Descriptors kept back from clients: the log, event loops, notices, listening. */
 #define RESERVED_FDS 64
@@ -30,7 +32,8 @@ static const int drain_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 struct signals {
 	struct relay *relay;
-	struct event *events[ARRAY_LEN(drain_signals)];
+	int fd; /* a signalfd; -1: none */
+	struct event *event;
 	struct event *deadline;
 	bool draining;
 };
@@ -76,49 +79,59 @@ on_drain_deadline(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
 }
 
 static void
-on_drain_signal(evutil_socket_t signal_number, UNUSED short what, void *arg)
+on_drain_signal(evutil_socket_t fd, UNUSED short what, void *arg)
 {
 	const struct timeval deadline = {RELAY_DRAIN_MS / 1000, RELAY_DRAIN_MS % 1000 * 1000};
 	struct signals *signals = arg;
+	struct signalfd_siginfo info;
 
+	if (read(fd, &info, sizeof(info)) != sizeof(info))
+		return;
 	if (signals->draining)
 		return; /* it ends within seconds anyway */
 	signals->draining = true;
-	log_info("%s: draining", strsignal((int)signal_number));
+	log_info("%s: draining", strsignal((int)info.ssi_signo));
 	evtimer_add(signals->deadline, &deadline);
 	tell_all(signals->relay, NOTE_DRAIN);
 }
 
+/*
+ * From here on they are read from a descriptor by the first worker: no code ever runs in
+ * the middle of other code. They are blocked in every thread, and stay so: one more of
+ * them, to a process that ends, would be its death.
+ */
 static int
 signals_init(struct signals *signals, struct relay *relay)
 {
 	struct event_base *base = relay->workers[0]->base;
+	sigset_t set;
 
-	*signals = (struct signals){.relay = relay};
-	signals->deadline = evtimer_new(base, on_drain_deadline, signals);
-	if (signals->deadline == NULL)
-		return -1;
+	signals->relay = relay;
+	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_LEN(drain_signals); i++) {
-		signals->events[i] = evsignal_new(base, drain_signals[i], on_drain_signal, signals);
-		if (signals->events[i] == NULL || event_add(signals->events[i], NULL) < 0)
-			return -1;
+		sigaddset(&set, drain_signals[i]);
+		/* One that whoever started us ignores would never be read: a shell does
+		 * so with SIGINT for what runs in its background. */
+		signal(drain_signals[i], SIG_DFL);
 	}
-	return 0;
+	signals->deadline = evtimer_new(base, on_drain_deadline, signals);
+	if (signals->deadline == NULL || pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+		return -1;
+	signals->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (signals->fd < 0)
+		return -1;
+	signals->event =
+	    event_new(base, signals->fd, EV_READ | EV_PERSIST, on_drain_signal, signals);
+	return signals->event == NULL ? -1 : event_add(signals->event, NULL);
 }
 
-/* They stay blocked: one more of them, to a process that ends, would be its death. */
 static void
 signals_reset(struct signals *signals)
 {
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_LEN(drain_signals); i++)
-		sigaddset(&set, drain_signals[i]);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	for (size_t i = 0; i < ARRAY_LEN(drain_signals); i++)
-		if (signals->events[i] != NULL)
-			event_free(signals->events[i]);
+	if (signals->event != NULL)
+		event_free(signals->event);
+	if (signals->fd >= 0)
+		close(signals->fd);
 	if (signals->deadline != NULL)
 		event_free(signals->deadline);
 }
@@ -228,21 +241,16 @@ run_workers(struct relay *relay)
 	const unsigned n = relay->n_workers;
 	pthread_t *threads = calloc(n, sizeof(*threads));
 	unsigned started = 1;
-	sigset_t all, before;
 	int error = 0;
 
 	if (threads == NULL)
 		return -1;
-	/* Signals are the first worker's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
 	for (; started < n; started++) {
 		error =
 		    pthread_create(&threads[started], NULL, run_worker, relay->workers[started]);
 		if (error != 0)
 			break;
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error == 0) {
 		worker_run(relay->workers[0]);
 	} else {
@@ -334,7 +342,7 @@ relay_run(struct config *config)
 {
 	struct relay relay = {.config = config};
 	struct bound *bound = calloc(config->n_listens, sizeof(*bound));
-	struct signals signals = {.relay = NULL};
+	struct signals signals = {.fd = -1};
 	enum relay_exit status = RELAY_EXIT_START;
 	unsigned n_bound = 0;
 
