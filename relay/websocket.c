@@ -43,7 +43,7 @@ is_own_origin(const struct request *req)
 	const char *colon = origin.p == NULL ? NULL : memchr(origin.p, ':', origin.len);
 	size_t scheme_len;
 
-	if (colon == NULL)
+	if (colon == NULL || host.len == 0)
 		return false;
 	scheme_len = (size_t)(colon - origin.p) + 3;
 	return origin.len == scheme_len + host.len && memcmp(colon, "://", 3) == 0 &&

@@ -117,7 +117,7 @@ static const char *const known[HEADER_COUNT] = {
 static bool
 same(struct slice s, const char *text)
 {
-	return strlen(text) == s.len && strncasecmp(s.p, text, s.len) == 0;
+	return s.p != NULL && strlen(text) == s.len && strncasecmp(s.p, text, s.len) == 0;
 }
 
 /* What is found by number is what the list has first under that name. */
