@@ -302,7 +302,10 @@ class Connection:
 
     def has_answer(self, timeout: float = 0.0) -> bool:
         """Whether something (an end included) can be read, within timeout seconds."""
-        return bool(self.buffer) or bool(select.select([self.socket], [], [], timeout)[0])
+        # Not select(), which has no room for the descriptors of a test with thousands of them.
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(self.buffer) or bool(poll.poll(timeout * 1000))
 
     def request(
         self,
