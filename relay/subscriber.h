@@ -40,15 +40,17 @@ struct subscription {
 
 /* A request for messages, until it is answered or, for a stream, ended. */
 struct subscriber {
+	struct store_op *pending;  /* NULL: no store call is */
+	struct subscription *subs; /* &one, or n_subs of them, allocated */
+	uint64_t ticket;           /* names it in its worker */
+	struct msgid joined;       /* the store's newest id when it began to be held */
+
+	/* What a delivery to a stream needs is together, in two lines of the cache. */
+	struct subscription one;
 	struct conn *conn;
 	const struct location *loc;
 	const struct transport *transport;
-	struct subscription *subs; /* &one, or n_subs of them, allocated */
-	struct subscription one;
-	struct store_op *pending; /* NULL: no store call is */
-	struct msgid position;    /* of the last message it was given, or of the store then */
-	struct msgid joined;      /* the store's newest id when it began to be held */
-	uint64_t ticket;          /* names it in its worker */
+	struct msgid position; /* of the last message it was given, or of the store then */
 	union {
 		struct msgid asked;       /* a poll's: the request's own position, for a 304 */
 		struct {                  /* a stream's */

@@ -44,25 +44,27 @@ struct holder {
 };
 
 struct store_channel {
+	/* What an append needs comes first: with thousands of channels none of it is in a
+	 * cache. */
 	struct table_entry entry;
 	struct channel_id *id;
-	enum channel_maker maker;
+	struct store_watch *watches;
 
 	/* Sorted by id: next() bisects. ring[(first + i) & (cap - 1)], i < count. */
 	struct message **ring;
 	uint32_t cap, first, count;
 
+	uint8_t maker; /* enum channel_maker */
 	bool has_last, was_requested;
 	uint64_t published;    /* messages ever, stored or not */
-	struct msgid last;     /* of all messages, stored or not */
-	struct msgid dropped;  /* highest id that is gone: a position below it has a gap */
-	struct msgid foregone; /* of the last message that was not stored */
-	struct msgid made;     /* the store's newest id then */
 	uint64_t requested_ms; /* last subscriber request */
+	struct msgid last;     /* of all messages, stored or not */
+	struct msgid foregone; /* of the last message that was not stored */
+	struct link empty;     /* in struct memory while it was made by POST and count is 0 */
 
-	struct link empty; /* in struct memory while it was made by POST and count is 0 */
-	uint64_t idle_ms;  /* when it was last seen with a message or a waiter */
-	struct store_watch *watches;
+	struct msgid dropped; /* highest id that is gone: a position below it has a gap */
+	struct msgid made;    /* the store's newest id then */
+	uint64_t idle_ms;     /* when it was last seen with a message or a waiter */
 	struct holder *holders;
 };
 
