@@ -670,6 +670,18 @@ check_message(const struct message *msg, const struct sim_message *right)
 	    (long long)right->id.second, (long long)right->id.tag);
 }
 
+/* The number of a channel's last message up to a position, stored or not. */
+static uint64_t
+sim_number_at(unsigned c, struct msgid position)
+{
+	const struct sim_channel *ch = &sim.channels[c];
+	uint64_t number = 0;
+
+	while (number < ch->published && msgid_cmp(ch->traces[number].id, position) <= 0)
+		number++;
+	return number;
+}
+
 /* What came between two numbers of a channel were messages not stored, before it was held. */
 static bool
 sim_came_before(const struct sim_waiter *waiter, unsigned c, uint64_t from, uint64_t to)
@@ -907,14 +919,8 @@ step_next(struct tape *tape)
 			worker->watches[c].attached = true;
 		}
 		/* From here on it is to get all, or to be told. */
-		for (unsigned i = 0; i < n; i++) {
-			const struct sim_channel *ch = &sim.channels[order[i]];
-
-			while (
-			    waiter->seen[order[i]] < ch->published &&
-			    msgid_cmp(ch->traces[waiter->seen[order[i]]].id, waiter->position) <= 0)
-				waiter->seen[order[i]]++;
-		}
+		for (unsigned i = 0; i < n; i++)
+			waiter->seen[order[i]] = sim_number_at(order[i], waiter->position);
 	}
 	release_answer(&query, &result);
 }
@@ -953,8 +959,12 @@ step_read_on(struct tape *tape)
 			keys[n] = key_of(c);
 			watches[n++] = &worker->watches[c].watch;
 		}
+	/*
+	 * Not what it has seen: of several channels that it began in the others may be gone,
+	 * and theirs was the last message, behind what this one had lost and was told.
+	 */
 	query.has_after_number = n == 1 && how & 128;
-	query.after_number = waiter->seen[only];
+	query.after_number = sim_number_at(only, waiter->position);
 	PROMISE(store_next(&sim.m->store, keys, n, &query, &result, NULL, NULL, NULL) == STORE_DONE,
 	    "next");
 	for (unsigned c = 0; c < CHANNELS; c++)
@@ -964,6 +974,8 @@ step_read_on(struct tape *tape)
 	PROMISE(result.status == (found.n > 0 ? STORE_OK : STORE_NOTHING_NEWER),
 	    "reading on: status %d", result.status);
 	PROMISE(result.gap == found.gap, "reading on: gap %d", result.gap);
+	PROMISE(result.number == (n == 1 && waiter->alive != 0 ? sim.channels[only].published : 0),
+	    "reading on: number %llu", (unsigned long long)result.number);
 	PROMISE((result.msg != NULL) + result.n_more == found.n, "reading on: %u more, %u in all",
 	    result.n_more, found.n);
 	for (unsigned i = 0; i < found.n; i++)
@@ -973,7 +985,7 @@ step_read_on(struct tape *tape)
 		    found.n > 0 ? found.messages[0]->number - 1 : sim.channels[only].published;
 
 		PROMISE(
-		    result.lost == (sim_has_uncounted(waiter, only) ? 0 : to - waiter->seen[only]),
+		    result.lost == (sim_has_uncounted(waiter, only) ? 0 : to - query.after_number),
 		    "lost %llu", (unsigned long long)result.lost);
 	} else {
 		PROMISE(result.lost == 0, "lost %llu", (unsigned long long)result.lost);
