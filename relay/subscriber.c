@@ -342,13 +342,28 @@ set_stream_timer(struct subscriber *sub)
 		wheel_clear(&conn->timer);
 }
 
-/* It has come up to the store's newest id. */
+/*
+ * It has read all up to the store's newest id, and been told of a gap before that, unless
+ * that goes out with the next message: it is then counted up to there, from where it stood
+ * before, if it can be.
+ */
 static void
-begin_to_wait(struct subscriber *sub, struct msgid newest)
+come_up(struct subscriber *sub, const struct store_result *result)
+{
+	sub->position = result->newest;
+	if (!sub->gap) {
+		sub->number = result->number;
+		sub->has_number = sub->n_subs == 1;
+	} else if (result->gap && result->lost == 0) {
+		sub->has_number = false;
+	}
+}
+
+static void
+begin_to_wait(struct subscriber *sub)
 {
 	struct conn *conn = sub->conn;
 
-	sub->position = newest;
 	conn_set_state(conn, CONN_WAITING);
 	set_stream_timer(sub);
 	if (subscriber_reads(conn) && (conn->unread || conn->backlog != NULL))
@@ -417,7 +432,8 @@ go_on(struct subscriber *sub, const struct store_result *result, struct message 
 		if (!result->rest && msgid_cmp(sub->position, msgs[n - 1]->id) == 0) {
 			/* That was all up to newest, and of what came since notes are on the way:
 			 * whoever has read it is held at once. */
-			begin_to_wait(sub, result->newest);
+			come_up(sub, result);
+			begin_to_wait(sub);
 			return;
 		}
 		/* There is more: others come first. */
@@ -426,10 +442,6 @@ go_on(struct subscriber *sub, const struct store_result *result, struct message 
 		worker_resume(conn->worker, conn);
 		return;
 	}
-	if (!sub->gap || sub->transport->gap != NULL) {
-		sub->number = result->number;
-		sub->has_number = sub->n_subs == 1;
-	}
 	if (sub->gap && sub->transport->gap != NULL) {
 		struct text t = own_text(conn->worker);
 
@@ -437,12 +449,10 @@ go_on(struct subscriber *sub, const struct store_result *result, struct message 
 		sub->gap = false;
 		if (conn_write_own(conn, t.start, text_len(&t)) < 0)
 			return;
-		if (conn->out != NULL) {
-			sub->position = result->newest;
-			return;
-		}
 	}
-	begin_to_wait(sub, result->newest);
+	come_up(sub, result);
+	if (conn->out == NULL)
+		begin_to_wait(sub);
 }
 
 /* ---- asking the store -------------------------------------------------------------- */

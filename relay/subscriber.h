@@ -55,7 +55,9 @@ struct subscriber {
 		struct msgid asked;       /* a poll's: the request's own position, for a 304 */
 		struct {                  /* a stream's */
 			uint64_t ends_ms; /* when its time is up; 0: never */
-			uint64_t number;  /* of its only channel's last message up to position */
+			/* Of its only channel's last message up to position; up to a gap that it is
+			 * still to be told of, if there is one. */
+			uint64_t number;
 		};
 	};
 	union {

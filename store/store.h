@@ -177,7 +177,10 @@ struct store_query {
 	 */
 	bool held;
 	struct msgid joined;
-	/* One channel, held: the number of its last message up to after. */
+	/*
+	 * One channel, held: the number of its last message up to after; or an earlier one, to
+	 * count as lost what came between, too.
+	 */
 	bool has_after_number;
 	uint64_t after_number;
 

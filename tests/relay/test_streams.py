@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -270,6 +271,31 @@ def test_what_was_not_stored_before_a_stream_came_is_no_gap_however_long_it_read
             publisher.request("POST", f"{prefix}room", body=b"%d" % n)
     got = events(relay, "room").read_events(180)
     assert [event.data for event in got] == [str(n) for n in range(200) if n % 10 != 5]
+
+
+def test_what_was_not_stored_before_a_stream_came_is_not_counted_with_what_it_lost(
+    start_relay: StartRelay,
+) -> None:
+    foregone = {"type": "publisher", "prefix": "/forego/", "store_messages": False}
+    statistics = {"type": "statistics", "prefix": "/stats/"}
+    relay = start_relay(config(more=[foregone, statistics]))
+    fill(relay, "room", 6, 900_000)
+    for _ in range(5):
+        relay.post("room", b"before it came", prefix="/forego/")
+    slow = Stream(relay, "room", {"Accept": "multipart/mixed"}, receive_buffer=4096)
+    slow.read_head()
+    relay.wait_until_held("room", 1)
+    assert relay.post("room", b"lost", prefix="/forego/").status == 202
+    slow.widen()
+    slow.read_until(b"\r\n\r\n5 ")
+
+    def gaps() -> int:
+        return int(json.loads(relay.request("GET", "/stats/").body)["slow_gaps"])
+
+    # It has read on and waits: with the next message it is told.
+    wait_until(lambda: gaps() == 1, what="the gap")
+    assert relay.post("room", b"next").status == 201
+    assert b"\r\nX-Push-Gap: 1\r\n" in slow.read_until(b"\r\n\r\nnext\r\n--")
 
 
 def test_who_is_about_to_be_ended_is_not_held(start_relay: StartRelay) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import time
 import zlib
@@ -254,3 +255,31 @@ def test_a_socket_that_reads_slowly_is_behind_and_loses_nothing_that_is_stored(
         bodies = [b"%d " % n + b"x" * 50_000 for n in range(100)]
         relay.publish("room", *bodies)
         assert [client.recv().split(" ")[0] for _ in bodies] == [str(n) for n in range(100)]
+
+
+def test_who_has_read_all_has_lost_nothing_when_its_pongs_are_stuck(
+    start_relay: StartRelay,
+) -> None:
+    foregone = {"type": "publisher", "prefix": "/forego/", "store_messages": False}
+    relay = start_relay(config({"on_slow": "close"}, more=[foregone]))
+    relay.publish("room", b"stored")
+    relay.post("room", b"before it came", prefix="/forego/")
+    with opened(relay, sockopt=((socket.SOL_SOCKET, socket.SO_RCVBUF, 4096),)) as client:
+        assert client.recv() == "stored"
+        # Until nothing goes either way any more: the relay reads no ping while a pong is stuck.
+        mask = b"\0\0\0\0"
+        pings = b"\x89\xfd" + mask + b"x" * 125
+        sent = 0
+        while select.select([], [client.sock], [], 1)[1]:
+            client.sock.setblocking(False)
+            left = pings[sent % len(pings) :] + pings * 500
+            with suppress(BlockingIOError):
+                sent += client.sock.send(left)
+            assert sent < 100_000_000
+        client.settimeout(20)
+        for _ in range(sent // len(pings)):
+            assert client.recv_data(control_frame=True) == (websocket.ABNF.OPCODE_PONG, b"x" * 125)
+        client.sock.sendall(pings[sent % len(pings) :])
+        client.recv_data(control_frame=True)
+        relay.post("room", b"next")
+        assert client.recv() == "next"

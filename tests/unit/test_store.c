@@ -2225,6 +2225,31 @@ test_a_stream_has_lost_what_was_not_stored_while_it_was_busy(void **state UNUSED
 }
 
 static void
+test_what_a_stream_has_lost_and_not_been_told_is_counted_with_what_follows(void **state UNUSED)
+{
+	struct store_result result;
+	struct stream st;
+
+	open_stream(&st, "a", &newest_only);
+	post_foregone("a", "1");
+	post_foregone("a", "2");
+	assert_int_equal(read_on(&st, "a").lost, 2);
+	st.number = 0;
+	result = read_on(&st, "a");
+	assert_int_equal(result.status, STORE_NOTHING_NEWER);
+	assert_true(result.gap);
+	assert_int_equal(result.lost, 2);
+	st.number = 0;
+	post_foregone("a", "3");
+	post("a", "4");
+	result = read_on(&st, "a");
+	assert_true(result.gap);
+	assert_int_equal(result.lost, 3);
+	assert_message(result, "4");
+	close_stream(&st);
+}
+
+static void
 test_what_was_not_stored_before_a_stream_came_is_not_lost_to_it(void **state UNUSED)
 {
 	struct store_result result;
@@ -3506,6 +3531,7 @@ main(void)
 	    TEST(test_messages_are_numbered_in_their_channel_stored_or_not),
 	    TEST(test_a_stream_that_fell_behind_is_told_how_many_it_lost),
 	    TEST(test_a_stream_has_lost_what_was_not_stored_while_it_was_busy),
+	    TEST(test_what_a_stream_has_lost_and_not_been_told_is_counted_with_what_follows),
 	    TEST(test_what_was_not_stored_before_a_stream_came_is_not_lost_to_it),
 	    TEST(test_what_was_dropped_is_lost_whatever_was_not_stored_before_a_stream_came),
 	    TEST(test_a_stream_that_does_not_count_is_told_a_gap_once_as_it_passes_it),
