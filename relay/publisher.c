@@ -180,7 +180,7 @@ on_answer(struct publication *pub, enum store_answer answer, const struct store_
 	case STORE_NOTHING_NEWER:
 	case STORE_CONFLICT:
 	case STORE_FULL:
-		assert(!"an answer to subscribers");
+		assert(false && "an answer to subscribers");
 	}
 	pub->outstanding = result->notes;
 	if (pub->outstanding > 0) {

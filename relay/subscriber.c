@@ -687,7 +687,7 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 		break;
 	case STORE_TOO_LARGE:
 	case STORE_NO_ROOM:
-		assert(!"an answer to publishers");
+		assert(false && "an answer to publishers");
 	}
 	if (sub->may_wait)
 		join(sub, result);
