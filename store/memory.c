@@ -297,7 +297,7 @@ make(struct memory *m, const struct channel_key *key, enum channel_maker maker)
 		free(ch);
 		return NULL;
 	}
-	ch->maker = maker;
+	ch->maker = (uint8_t)maker;
 	ch->dropped = m->forgotten;
 	ch->made = m->last;
 	ch->entry.hash = key->hash;
