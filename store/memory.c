@@ -724,7 +724,8 @@ find_gap(const struct memory *m, const struct reading *readings, unsigned n,
 
 /*
  * One who has counted is told exactly, also of messages that were not stored. Those that
- * were not stored before it was held are not lost to it, and nobody has counted them.
+ * were not stored before it was held are not lost to it, and nobody has counted them; nor
+ * what there may have been of this name before the channel was made.
  */
 static void
 count_lost(const struct reading *r, const struct store_query *query, struct store_result *result)
@@ -733,6 +734,8 @@ count_lost(const struct reading *r, const struct store_query *query, struct stor
 	const uint64_t to = result->msg != NULL ? result->msg->number - 1 : r->ch->published;
 
 	if (msgid_cmp(query->after, query->joined) < 0 && msgid_cmp(foregone, query->after) > 0)
+		return;
+	if (msgid_cmp(query->after, r->ch->made) < 0)
 		return;
 	result->lost = to > query->after_number ? to - query->after_number : 0;
 	result->gap = result->lost > 0;

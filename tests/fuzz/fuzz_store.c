@@ -694,7 +694,10 @@ sim_came_before(const struct sim_waiter *waiter, unsigned c, uint64_t from, uint
 	return true;
 }
 
-/* Messages that were not stored before it was held are among what it has not been given. */
+/*
+ * Messages that were not stored before it was held are among what it has not been given;
+ * or those of a channel of this name may be that was there before this one was made.
+ */
 static bool
 sim_has_uncounted(const struct sim_waiter *waiter, unsigned c)
 {
@@ -703,6 +706,8 @@ sim_has_uncounted(const struct sim_waiter *waiter, unsigned c)
 
 	if (msgid_cmp(waiter->position, waiter->joined) >= 0)
 		return false;
+	if (msgid_cmp(waiter->position, ch->made) < 0)
+		return true;
 	for (uint64_t i = 0; i < ch->published; i++)
 		if (!ch->traces[i].kept && msgid_cmp(ch->traces[i].id, waiter->position) > 0 &&
 		    (next == NULL || msgid_cmp(ch->traces[i].id, next->id) < 0))

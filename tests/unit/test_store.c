@@ -2250,6 +2250,26 @@ test_what_a_stream_has_lost_and_not_been_told_is_counted_with_what_follows(void 
 }
 
 static void
+test_what_a_channel_may_have_had_before_it_was_made_is_a_gap_to_one_who_counts(void **state UNUSED)
+{
+	struct store_result result;
+	struct stream st;
+	struct msgid position;
+
+	position = post("a", "1");
+	post("gone", "2");
+	drop("gone", NULL);
+	open_stream(&st, "b", &newest_only);
+	st.position = position;
+	result = read_on(&st, "b");
+	assert_int_equal(result.status, STORE_NOTHING_NEWER);
+	assert_true(result.gap);
+	assert_int_equal(result.lost, 0);
+	assert_false(read_on(&st, "b").gap);
+	close_stream(&st);
+}
+
+static void
 test_what_was_not_stored_before_a_stream_came_is_not_lost_to_it(void **state UNUSED)
 {
 	struct store_result result;
@@ -3532,6 +3552,7 @@ main(void)
 	    TEST(test_a_stream_that_fell_behind_is_told_how_many_it_lost),
 	    TEST(test_a_stream_has_lost_what_was_not_stored_while_it_was_busy),
 	    TEST(test_what_a_stream_has_lost_and_not_been_told_is_counted_with_what_follows),
+	    TEST(test_what_a_channel_may_have_had_before_it_was_made_is_a_gap_to_one_who_counts),
 	    TEST(test_what_was_not_stored_before_a_stream_came_is_not_lost_to_it),
 	    TEST(test_what_was_dropped_is_lost_whatever_was_not_stored_before_a_stream_came),
 	    TEST(test_a_stream_that_does_not_count_is_told_a_gap_once_as_it_passes_it),
