@@ -80,6 +80,8 @@ void
 conn_set_state(struct conn *conn, enum conn_state state)
 {
 	assert(state < CONN_STATES);
+	if (conn->worker->last_asked == &conn->link)
+		conn->worker->last_asked = conn->link.prev;
 	list_remove(&conn->link);
 	list_append(&conn->worker->conns[state], &conn->link);
 	conn->state = (uint8_t)state;
@@ -94,9 +96,10 @@ set_deadline(struct conn *conn, uint32_t ms)
 /*
  * libevent reports a reset as readable, not as EV_CLOSED, so one that comes together with
  * a request is not seen by reading that: a short read does not show the error behind it,
- * and no new edge will tell. Who is going to wait for the peer asks here.
+ * and no new edge will tell. So who waits for more of a request asks here, and who is held
+ * is asked about by conns_ask_waiting().
  */
-bool
+static bool
 conn_is_reset(const struct conn *conn)
 {
 	int error = 0;
@@ -104,6 +107,20 @@ conn_is_reset(const struct conn *conn)
 
 	getsockopt(conn_fd(conn), SOL_SOCKET, SO_ERROR, &error, &len);
 	return error != 0;
+}
+
+void
+conns_ask_waiting(struct worker *w)
+{
+	const struct link *waiting = &w->conns[CONN_WAITING];
+
+	while (w->last_asked->next != waiting) {
+		struct conn *conn = CONTAINER_OF(w->last_asked->next, struct conn, link);
+
+		w->last_asked = &conn->link;
+		if (conn_is_reset(conn))
+			conn_close(conn, "reset by the peer");
+	}
 }
 
 static void

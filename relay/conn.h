@@ -123,8 +123,11 @@ void conn_set_send_deadline(struct conn *conn);
 /* Sends an interim answer, such as 100 Continue, without ending the exchange. */
 void conn_send_interim(struct conn *conn, const char *text, size_t len);
 
-/* The peer has reset the connection. */
-bool conn_is_reset(const struct conn *conn);
+/*
+ * Closes those of the worker's that were reset before they began to wait. Each is asked
+ * about once, by a system call, some time after: a poll that is answered sooner costs none.
+ */
+void conns_ask_waiting(struct worker *w);
 
 /* The request's store call is pending: keep what it was parsed from. */
 int conn_keep_request(struct conn *conn, struct request *req) MUST_CHECK;

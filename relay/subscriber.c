@@ -695,8 +695,8 @@ on_answer(struct subscriber *sub, enum store_answer answer, struct store_result 
 		answer_nothing_new(sub, 304);
 		return;
 	}
-	/* These may also have come while the store was asked. */
-	if (conn->peer_done || conn_is_reset(conn)) {
+	/* It may also have come while the store was asked. */
+	if (conn->peer_done) {
 		conn_close(conn, "the subscriber has left");
 		return;
 	}

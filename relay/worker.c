@@ -142,6 +142,7 @@ on_second(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
 	const struct timeval second = {1, 0}, soon = {0, 10000};
 	bool more = false;
 
+	conns_ask_waiting(w);
 	channels_sweep(&w->channels);
 	if (w->index == 0)
 		for (unsigned i = 0; i < w->relay->n_stores; i++)
@@ -326,6 +327,7 @@ worker_new(struct relay *relay, unsigned index)
 	w->resume_last = &w->resume_first;
 	for (size_t i = 0; i < CONN_STATES; i++)
 		list_init(&w->conns[i]);
+	w->last_asked = &w->conns[CONN_WAITING];
 	slab_init(&w->conn_slab, sizeof(struct conn));
 	slab_init(&w->subscriber_slab, sizeof(struct subscriber));
 	slab_init(&w->publication_slab, sizeof(struct publication));

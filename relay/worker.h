@@ -71,6 +71,7 @@ struct worker {
 	size_t head_lines_len, server_line_len;
 	int64_t head_second;
 
+	struct link *last_asked;    /* in conns[CONN_WAITING]: conns_ask_waiting() */
 	struct event *second_event; /* sweeps, once a second */
 	unsigned events_in_turn;    /* of connections, since the loop last waited */
 	struct request_limits request_limits;
