@@ -138,8 +138,8 @@ test: lint unit fuzz-corpus asan later tsan memcheck conformance bench-test djan
 # Leaks are errors as well; a report ends the program, so that no test passes over it.
 ASAN_ENV := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 \
     UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-# Mostly waiting: four at a time, whatever the number of cores.
-PYTEST = $(VENV)/bin/python -W error -m pytest -q -n 4
+# Mostly waiting: eight at a time, whatever the number of cores.
+PYTEST = $(VENV)/bin/python -W error -m pytest -q -n 8
 
 unit: $(UNIT_NAMES:%=build/asan/unit/%)
 	@set -e; for t in $^; do echo "== $$t"; $(ASAN_ENV) $$t; done
@@ -152,7 +152,7 @@ CONFORMANCE_RUN = $(PYTEST) tests/conformance/test_conformance.py -k test_our_re
 
 # Once more with a store that answers later, as one behind a network will.
 later: build/later/pushserver
-	$(ASAN_ENV) PUSHSERVER_BINARY=build/later/pushserver $(PYTEST) tests/relay
+	$(ASAN_ENV) PUSHSERVER_BINARY=build/later/pushserver PUSHSERVER_WORKERS=4 $(PYTEST) tests/relay
 
 # Once more where threads share things; it suppresses nothing.
 tsan: build/tsan/pushserver
@@ -179,11 +179,11 @@ browser-test: all
 	node --test tests/browser/*.test.mjs
 
 # Clients that others have written, with 1 and with 4 workers. The one test that is not mostly
-# waiting has the machine to itself.
+# waiting runs twice at a time.
 clients: build/asan/pushserver
 	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver $(PYTEST) tests/clients \
 	    --ignore=tests/clients/test_switching.py
-	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver $(PYTEST) -n 0 tests/clients/test_switching.py
+	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver $(PYTEST) -n 2 tests/clients/test_switching.py
 	$(ASAN_ENV) PUSHSERVER_BINARY=build/asan/pushserver node --test tests/clients/*.test.mjs
 
 include tests/fuzz/fuzz.mk
