@@ -65,7 +65,7 @@ class Line:
     budget: float | None = None
     # The run whose figure of the same server this one is divided by.
     beside: str | None = None
-    # The run whose cost of a publish is taken off.
+    # The run whose least cost of a publish is taken off.
     less: str | None = None
     limit: float | None = None  # of the relay's figure itself
     digits: int = 2
@@ -182,6 +182,20 @@ def _publish() -> None:
     )
 
 
+def _publish_widely() -> None:
+    # As often as the runs of 10,000 channels with subscribers.
+    options: Options = {
+        "subscribers": 0,
+        "publishers": 50,
+        "channels": 10000,
+        "messages": 5,
+        "warmup": 1,
+    }
+    RUNS.append(Run("publish-10000", options))
+    title = "publish, 10,000 channels without subscribers; beside 50"
+    SHARING.append(Line(title, "publish-10000", us_per("publishes"), "µs", beside="publish"))
+
+
 def _come_and_go() -> None:
     for transport in ("longpoll", "eventsource"):
         name = f"cycle-{transport}"
@@ -223,13 +237,14 @@ def _channels() -> None:
         cost = us_per("deliveries")
         name = f"channels-10000-{transport}"
         title = (
-            f"{words}, 10,000 channels of one subscriber, less a publish each; beside one channel"
+            f"{words}, 10,000 channels of one subscriber, less such a publish each; "
+            "beside one channel"
         )
         SHARING.append(
-            Line(title, name, cost, "µs", 1.2, beside=f"{transport}-10000", less="publish")
+            Line(title, name, cost, "µs", 1.2, beside=f"{transport}-10000", less="publish-10000")
         )
         title = f"{words}, 10,000 channels of one subscriber; beside 100 such"
-        SHARING.append(Line(title, name, cost, "µs", 1.2, beside=f"channels-100-{transport}"))
+        SHARING.append(Line(title, name, cost, "µs", beside=f"channels-100-{transport}"))
 
 
 def _workers() -> None:
@@ -277,6 +292,7 @@ def _times() -> None:
 
 _fan_out()
 _publish()
+_publish_widely()
 _come_and_go()
 _channels()
 _workers()
