@@ -20,33 +20,53 @@
 /* Names of fields, ids, line ends: all but the texts. */
 #define EVENT_ROOM 256
 
-static bool
-is_line_end(char c)
+/* The next CR and the next LF, as far as they are known; each is looked for once. */
+struct line_ends {
+	const char *cr, *lf;
+};
+
+static const char *
+find(const char *p, char c, const char *end)
 {
-	return c == '\n' || c == '\r';
+	const char *found = p == end ? NULL : memchr(p, c, (size_t)(end - p));
+
+	return found == NULL ? end : found;
+}
+
+/* Where the line ends in which p is: at CR, at LF, or at the end. p only goes forward. */
+static const char *
+line_end(struct line_ends *next, const char *p, const char *end)
+{
+	if (next->cr == NULL || next->cr < p)
+		next->cr = find(p, '\r', end);
+	if (next->lf == NULL || next->lf < p)
+		next->lf = find(p, '\n', end);
+	return next->cr < next->lf ? next->cr : next->lf;
 }
 
 /* Lines as the standard counts them; CRLF counts twice here, for there is room to spare. */
 static size_t
 count_lines(const char *p, size_t len)
 {
+	struct line_ends next = {NULL, NULL};
+	const char *end = p + len;
 	size_t n = 1;
 
-	for (size_t i = 0; i < len; i++)
-		n += is_line_end(p[i]);
+	for (p = line_end(&next, p, end); p < end; p = line_end(&next, p + 1, end))
+		n++;
 	return n;
 }
 
 static void
 add_data(struct text *t, const char *p, size_t len)
 {
+	struct line_ends next = {NULL, NULL};
 	const char *end = p + len;
 
 	for (;;) {
 		const char *line = p;
 
-		while (p < end && !is_line_end(*p))
-			p++;
+		p = line_end(&next, p, end);
 		TEXT_LIT(t, "data: ");
 		text_add(t, line, (size_t)(p - line));
 		TEXT_LIT(t, "\n");

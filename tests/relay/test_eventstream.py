@@ -20,8 +20,11 @@ def test_the_head_is_what_proxies_and_browsers_need(relay: Daemon) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["", "one", "a\nb", "a\rb", "a\r\nb", "a\n", "\n", "\r\n\r\n", "a\n\rb", " lead", "é ☃"],
-    ids=repr,
+    [
+        *("", "one", "a\nb", "a\rb", "a\r\nb", "a\n", "\n", "\r\n\r\n", "a\n\rb", " lead", "é ☃"),
+        "\r".join(["a" * 70, "b\nc", "d" * 70 + "\n" + "e" * 70, "", "f\r\ng\n\nh" * 30]),
+    ],
+    ids=lambda body: repr(body)[:20],
 )
 def test_a_message_arrives_with_its_lines_whatever_ends_them(relay: Daemon, body: str) -> None:
     stream = events(relay, "room")
