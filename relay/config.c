@@ -679,8 +679,7 @@ check_argument(const char *text)
 	for (size_t i = 0; i < ARRAY_LEN(taken); i++)
 		if (strcmp(text, taken[i]) == 0)
 			return "must not be _, backtrack, callback, lastEventId, last_event_id, "
-			       "tag or "
-			       "time, which say something else";
+			       "tag or time, which say something else";
 	if (strlen(text) > 64 ||
 	    strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") !=
 		strlen(text))

@@ -368,22 +368,23 @@ def last_event_id_header(t: Trial) -> None:
     expect_understood(t, _last_event_id)
 
 
-@section.check("decision")
-def last_event_id_query(t: Trial) -> None:
-    """The query last_event_id=SECOND:TAG is a position."""
+def query_is_understood(parameter: str, t: Trial) -> None:
     channel = t.channel()
     publish(t, channel, b"1", b"2", b"3")
     second = read_all(t, channel, 2)[1].position
-    t.read(channel, b"3", query=f"last_event_id={second.text}")
+    t.read(channel, b"3", query=f"{parameter}={second.text}")
 
 
-@section.check("decision")
-def last_event_id_query_in_camel_case(t: Trial) -> None:
-    """The query lastEventId=SECOND:TAG is a position."""
-    channel = t.channel()
-    publish(t, channel, b"1", b"2", b"3")
-    second = read_all(t, channel, 2)[1].position
-    t.read(channel, b"3", query=f"lastEventId={second.text}")
+for _name, _parameter in {
+    "last-event-id-query": "last_event_id",
+    "last-event-id-query-in-camel-case": "lastEventId",
+}.items():
+    section.add(
+        "decision",
+        _name,
+        f"The query {_parameter}=SECOND:TAG is a position",
+        partial(query_is_understood, _parameter),
+    )
 
 
 @section.check("decision")
