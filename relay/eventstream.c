@@ -58,7 +58,15 @@ count_lines(const char *p, size_t len)
 }
 
 static void
-add_data(struct text *t, const char *p, size_t len)
+add_line(struct text *t, const char *p, size_t len)
+{
+	TEXT_LIT(t, "data: ");
+	text_add(t, p, len);
+	TEXT_LIT(t, "\n");
+}
+
+static void
+add_lines(struct text *t, const char *p, size_t len)
 {
 	struct line_ends next = {NULL, NULL};
 	const char *end = p + len;
@@ -67,9 +75,7 @@ add_data(struct text *t, const char *p, size_t len)
 		const char *line = p;
 
 		p = line_end(&next, p, end);
-		TEXT_LIT(t, "data: ");
-		text_add(t, line, (size_t)(p - line));
-		TEXT_LIT(t, "\n");
+		add_line(t, line, (size_t)(p - line));
 		if (p == end)
 			return;
 		/* What ends in a line end has an empty last line: the client gets it back. */
@@ -121,7 +127,7 @@ eventstream_render(struct worker *w UNUSED, struct message *const *msgs, unsigne
 	const bool framed = !variant->http10;
 	struct payload payload;
 	struct rendering r;
-	size_t mark, start;
+	size_t n_lines, mark, start;
 
 	if (event_len == 0 && loc->event != NULL) {
 		event = loc->event;
@@ -129,10 +135,10 @@ eventstream_render(struct worker *w UNUSED, struct message *const *msgs, unsigne
 	}
 	if (payload_of(&payload, msg, loc) < 0)
 		return NULL;
-	room = EVENT_ROOM + event_len + payload.len + 7 * count_lines(payload.p, payload.len) +
-	       3 * msg->channel->key.len + padding;
-	r = rendering_begin(room);
-	if (r.bytes == NULL) {
+	n_lines = count_lines(payload.p, payload.len);
+	room = EVENT_ROOM + event_len + payload.len + 7 * n_lines + 3 * msg->channel->key.len +
+	       padding;
+	if (!rendering_begin(&r, room)) {
 		payload_free(&payload);
 		return NULL;
 	}
@@ -153,7 +159,10 @@ eventstream_render(struct worker *w UNUSED, struct message *const *msgs, unsigne
 		transport_add_channel(&r.t, msg);
 		TEXT_LIT(&r.t, "\n");
 	}
-	add_data(&r.t, payload.p, payload.len);
+	if (n_lines == 1)
+		add_line(&r.t, payload.p, payload.len);
+	else
+		add_lines(&r.t, payload.p, payload.len);
 	add_padding(&r.t, start, padding);
 	TEXT_LIT(&r.t, "\n");
 	chunk_close(&r.t, mark, framed);

@@ -22,8 +22,7 @@ httpstream_render(struct worker *w UNUSED, struct message *const *msgs, unsigned
 
 	if (payload_of(&payload, msgs[0], loc) < 0)
 		return NULL;
-	r = rendering_begin(CHUNK_ROOM + payload.len + loc->stream_separator_len);
-	if (r.bytes == NULL) {
+	if (!rendering_begin(&r, CHUNK_ROOM + payload.len + loc->stream_separator_len)) {
 		payload_free(&payload);
 		return NULL;
 	}

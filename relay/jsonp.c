@@ -115,16 +115,14 @@ jsonp_render(
 			goto out;
 		room += json_message_room(msgs[made], payloads[made].len);
 	}
-	r = rendering_begin(room);
-	if (r.bytes == NULL)
+	if (!rendering_begin(&r, room))
 		goto out;
 	add_body(&r.t, msgs, payloads, n, variant);
 	body = rendering_end(&r);
 	if (body == NULL)
 		goto out;
-	r = rendering_begin(
-	    HEAD_ROOM + w->head_lines_len + loc->cors.blocks[variant->cors_block].len + body->len);
-	if (r.bytes == NULL)
+	if (!rendering_begin(&r, HEAD_ROOM + w->head_lines_len +
+				     loc->cors.blocks[variant->cors_block].len + body->len))
 		goto out;
 	response_begin(&r.t, w, 200);
 	response_field(&r.t, "Content-Type", JSONP_TYPE);

@@ -108,9 +108,8 @@ multipart_render(struct worker *w UNUSED, struct message *const *msgs, unsigned 
 
 	if (payload_of(&payload, msg, variant->loc) < 0)
 		return NULL;
-	r = rendering_begin(
-	    CHUNK_ROOM + multipart_headers_room(msg, variant) + payload.len + BOUNDARY_LEN + 6);
-	if (r.bytes == NULL) {
+	if (!rendering_begin(&r, CHUNK_ROOM + multipart_headers_room(msg, variant) + payload.len +
+				     BOUNDARY_LEN + 6)) {
 		payload_free(&payload);
 		return NULL;
 	}

@@ -19,8 +19,8 @@ put2(char *out, int n)
 	out[1] = (char)('0' + n % 10);
 }
 
-void
-http_date_format(int64_t second, char *out)
+static void
+format_date(int64_t second, char *out)
 {
 	time_t t = (time_t)second;
 	struct tm tm;
@@ -41,6 +41,24 @@ http_date_format(int64_t second, char *out)
 	out[22] = ':';
 	put2(out + 23, tm.tm_sec);
 	memcpy(out + 25, " GMT", 4);
+}
+
+void
+http_date_format(int64_t second, char *out)
+{
+	/* What is asked for is nearly always the second of now, thousands of times. */
+	static _Thread_local struct {
+		bool made;
+		int64_t second;
+		char text[HTTP_DATE_LEN];
+	} last;
+
+	if (!last.made || last.second != second) {
+		format_date(second, last.text);
+		last.second = second;
+		last.made = true;
+	}
+	memcpy(out, last.text, HTTP_DATE_LEN);
 }
 
 struct date {

@@ -254,17 +254,15 @@ chunk_close(struct text *t, size_t mark, bool framed)
 	TEXT_LIT(t, "\r\n");
 }
 
-struct rendering
-rendering_begin(size_t room)
+bool
+rendering_begin(struct rendering *r, size_t room)
 {
-	struct rendering r = {.bytes = NULL};
-
 	/* struct conn.out_at counts what is sent of it. */
-	if (room <= UINT32_MAX)
-		r.bytes = bytes_new(room);
-	if (r.bytes != NULL)
-		r.t = text_in(r.bytes->data, room);
-	return r;
+	r->bytes = room <= UINT32_MAX ? bytes_new(room) : NULL;
+	if (r->bytes == NULL)
+		return false;
+	r->t = text_in(r->bytes->data, room);
+	return true;
 }
 
 struct bytes *

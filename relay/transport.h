@@ -100,7 +100,7 @@ struct rendering {
 	struct text t;
 };
 
-struct rendering rendering_begin(size_t room);
+bool rendering_begin(struct rendering *r, size_t room) MUST_CHECK;
 /* Returns new (bytes_unref); NULL, and frees, if the room was too small. */
 struct bytes *rendering_end(struct rendering *r);
 

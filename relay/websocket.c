@@ -169,8 +169,7 @@ frame(enum wsframe_type type, const char *p, size_t len, unsigned deflate_bits)
 		len = shorter;
 	}
 	head_len = wsframe_head(type, len, shorter > 0, head);
-	r = rendering_begin(head_len + len);
-	if (r.bytes != NULL) {
+	if (rendering_begin(&r, head_len + len)) {
 		text_add(&r.t, head, head_len);
 		text_add(&r.t, p, len);
 	}
@@ -196,9 +195,8 @@ websocket_render(struct worker *w UNUSED, struct message *const *msgs, unsigned 
 		bytes = frame(type, payload.p, payload.len, variant->deflate_bits);
 		goto out;
 	}
-	r = rendering_begin(
-	    256 + msg->content_type_len + 3 * msg->channel->key.len + msg->event_len + payload.len);
-	if (r.bytes == NULL)
+	if (!rendering_begin(&r, 256 + msg->content_type_len + 3 * msg->channel->key.len +
+				     msg->event_len + payload.len))
 		goto out;
 	add_meta(&r.t, msg, variant);
 	/* A header's value need not be UTF-8, and a text must be. */
