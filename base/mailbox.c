@@ -24,6 +24,7 @@ struct mailbox {
 	struct event *more; /* the rest of the notes, after sockets had their turn */
 	bool sliced;        /* the first of taken has used up a turn before */
 	mailbox_fn *fn;
+	mailbox_ahead_fn *ahead;
 	void *arg;
 };
 
@@ -49,6 +50,17 @@ take_next(struct mailbox *mb)
 }
 
 static void
+look_ahead(const struct mailbox *mb)
+{
+	const struct note *note = mb->taken;
+
+	for (unsigned ahead = 1; ahead <= MAILBOX_AHEAD && note != NULL; ahead++) {
+		mb->ahead(note, ahead);
+		note = note->next;
+	}
+}
+
+static void
 on_wake(evutil_socket_t fd, short what, void *arg)
 {
 	/* A timer, not event_active(): that would run before the kernel is asked again. */
@@ -65,6 +77,8 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 	for (int n = 0; (note = take_next(mb)) != NULL; n++) {
 		if (n == NOTES_PER_TURN)
 			goto later;
+		if (mb->ahead != NULL)
+			look_ahead(mb);
 		if (!mb->fn(mb->arg, note)) {
 			mb->sliced = true;
 			goto later;
@@ -84,7 +98,7 @@ later:
 }
 
 struct mailbox *
-mailbox_new(struct event_base *base, mailbox_fn *fn, void *arg)
+mailbox_new(struct event_base *base, mailbox_fn *fn, mailbox_ahead_fn *ahead, void *arg)
 {
 	struct mailbox *mb = calloc(1, sizeof(*mb));
 
@@ -92,6 +106,7 @@ mailbox_new(struct event_base *base, mailbox_fn *fn, void *arg)
 		return NULL;
 	mb->last = &mb->first;
 	mb->fn = fn;
+	mb->ahead = ahead;
 	mb->arg = arg;
 	mb->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (mb->fd < 0)

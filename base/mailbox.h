@@ -40,9 +40,20 @@ struct note {
  */
 typedef bool mailbox_fn(void *arg, struct note *note);
 
-/* Returns new (mailbox_free), or NULL with errno. Any thread may make it; the thread
- * that runs base calls mailbox_own() before it does. */
-struct mailbox *mailbox_new(struct event_base *base, mailbox_fn *fn, void *arg);
+/*
+ * Looks at a note that is to be worked after `ahead` others, from MAILBOX_AHEAD to 1, to
+ * fetch into the cache what it will need. Changes nothing: the note may yet be worked
+ * sooner, later or never.
+ */
+typedef void mailbox_ahead_fn(const struct note *note, unsigned ahead);
+#define MAILBOX_AHEAD 3
+
+/*
+ * Returns new (mailbox_free), or NULL with errno. ahead may be NULL. Any thread may make
+ * it; the thread that runs base calls mailbox_own() before it does.
+ */
+struct mailbox *mailbox_new(
+    struct event_base *base, mailbox_fn *fn, mailbox_ahead_fn *ahead, void *arg);
 void mailbox_own(struct mailbox *mb);
 /* Takes the notes that are left to forget, which frees what they hold. */
 void mailbox_free(struct mailbox *mb, void (*forget)(struct note *note));

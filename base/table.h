@@ -10,6 +10,7 @@
 
 #include "base/attr.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,8 +23,9 @@ struct table_entry {
 };
 
 struct table {
-	struct table_entry **slots;
-	size_t mask; /* number of slots - 1 */
+	/* Both are atomic for table_expect() alone, which may be called beside a change. */
+	struct table_entry **_Atomic slots;
+	atomic_size_t mask; /* number of slots - 1 */
 	size_t count;
 };
 
@@ -44,6 +46,26 @@ struct table_digest table_digest(const void *key, size_t len);
 int table_init(struct table *t) MUST_CHECK;
 /* Frees the slots, not the elements. */
 void table_reset(struct table *t);
+
+/*
+ * A key of this hash will be looked for soon: begins to fetch its slot into the cache,
+ * where that of a large table never is. Any thread, also while another changes the table:
+ * what is fetched is then of no use, but nothing is read of it.
+ */
+static inline void
+table_expect(const struct table *t, uint64_t hash)
+{
+	struct table_entry **slots = atomic_load_explicit(&t->slots, memory_order_relaxed);
+
+	__builtin_prefetch(slots + (hash & atomic_load_explicit(&t->mask, memory_order_relaxed)));
+}
+
+/* The first element of a slot, for its owner to look further ahead: it may be another's. */
+static inline const struct table_entry *
+table_first(const struct table *t, uint64_t hash)
+{
+	return t->slots[hash & t->mask];
+}
 
 /* The element with this key, or NULL; hash is table_hash() of the key. */
 struct table_entry *table_find(const struct table *t, uint64_t hash, const void *key, size_t len);

@@ -33,6 +33,15 @@ channels_init(struct channels *c, unsigned n_stores)
 	return 0;
 }
 
+/* Into the cache: what a note, and what a search by key looks at. */
+static void
+fetch(const struct channel *ch)
+{
+	__builtin_prefetch(ch);
+	__builtin_prefetch(&ch->gone);
+	__builtin_prefetch(&ch->entry);
+}
+
 static void
 free_channel(struct channel *ch)
 {
@@ -107,6 +116,30 @@ channel_use(struct worker *w, struct store *store, const struct channel_key *key
 	list_remove(&ch->idle);
 	ch->users++;
 	return ch;
+}
+
+void
+channel_expect(const struct worker *w, const struct store *store, const struct channel_key *key,
+    unsigned ahead)
+{
+	const struct table *t = &w->channels.tables[store->index];
+	const struct table_entry *e;
+	const struct channel *ch;
+
+	if (ahead > 2) {
+		table_expect(t, key->hash);
+		return;
+	}
+	e = table_first(t, key->hash);
+	if (e == NULL)
+		return;
+	ch = CONTAINER_OF(e, struct channel, entry);
+	if (ahead > 1) {
+		fetch(ch);
+	} else {
+		__builtin_prefetch(e->key);
+		store_expect_watched(&ch->watch);
+	}
 }
 
 void
@@ -191,6 +224,31 @@ channel_free_note(struct store_note *note)
 	store_note_free(note);
 	if (noted == 1 && ch->gone)
 		free_channel(ch);
+}
+
+/*
+ * With thousands of channels none of this is in a cache, and each is found by the one
+ * before: three notes ahead the channel, two ahead its waiter, one ahead the waiter's
+ * connection. Of several waiters the first is fetched; the others follow it in memory, or
+ * come one by one as they do without this.
+ */
+void
+channel_expect_note(const struct note *note, unsigned ahead)
+{
+	const struct channel *ch = named_by(CONTAINER_OF(note, struct store_note, note));
+	const struct subscription *s;
+
+	if (ahead > 2) {
+		fetch(ch);
+		return;
+	}
+	if (list_empty(&ch->waiters))
+		return;
+	s = CONTAINER_OF(ch->waiters.next, struct subscription, waiter);
+	if (ahead > 1)
+		subscriber_expect(s);
+	else
+		conn_expect(s->sub->conn);
 }
 
 bool

@@ -62,6 +62,12 @@ void channels_sweep(struct channels *c);
  * with channel_unuse()). NULL when out of memory.
  */
 struct channel *channel_use(struct worker *w, struct store *store, const struct channel_key *key);
+/*
+ * It follows soon: begins to fetch into the cache what it and a store_next() will look at.
+ * To be called with 3, 2 and 1, some time apart: each step finds what the next one fetches.
+ */
+void channel_expect(const struct worker *w, const struct store *store,
+    const struct channel_key *key, unsigned ahead);
 void channel_unuse(struct worker *w, struct channel *ch);
 
 /* A subscriber that the store has counted begins to wait; and ends to. */
@@ -73,6 +79,8 @@ void channel_leave(struct channel *ch, struct subscription *s);
  * slice was used up: to be called again with the same note. Frees it when done.
  */
 bool channel_work_note(struct worker *w, struct note *note);
+/* One that will be worked after this many others: begins to fetch what it will need. */
+void channel_expect_note(const struct note *note, unsigned ahead);
 /* Frees one that has been worked, or never will be. */
 void channel_free_note(struct store_note *note);
 

@@ -94,6 +94,15 @@ struct answer {
 /* Takes fd, which is non-blocking. NULL, and fd closed, when out of memory. */
 struct conn *conn_new(struct worker *w, int fd, const struct sockaddr *peer);
 
+/* Something will be sent soon: begins to fetch into the cache what that needs. */
+static inline void
+conn_expect(const struct conn *conn)
+{
+	__builtin_prefetch(&conn->event.ev_fd);
+	__builtin_prefetch(&conn->worker);
+	__builtin_prefetch(&conn->state);
+}
+
 /* Changes state and list. */
 void conn_set_state(struct conn *conn, enum conn_state state);
 

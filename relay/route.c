@@ -122,8 +122,13 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 	if (answer == LOCATION_ID_TOO_LONG)
 		return (struct verdict){400, "the channel id is over limits.id_length", NULL};
 	route->store = w->relay->stores[route->loc->store];
-	for (unsigned i = 0; i < w->ids.n; i++)
+	for (unsigned i = 0; i < w->ids.n; i++) {
 		w->keys[i] = channel_key(w->ids.ids[i].bytes, w->ids.ids[i].len);
+		if (route->loc->type == LOCATION_SUBSCRIBER)
+			channel_expect(w, route->store, &w->keys[i], 3);
+		else
+			store_expect(route->store, &w->keys[i]);
+	}
 	route->keys = w->keys;
 	route->n_keys = w->ids.n;
 	switch (route->loc->type) {

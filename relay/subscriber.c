@@ -760,6 +760,13 @@ use_channels(struct subscriber *sub, const struct route *route)
 	return 0;
 }
 
+static void
+expect_channels(const struct worker *w, const struct route *route, unsigned ahead)
+{
+	for (unsigned i = 0; i < route->n_keys; i++)
+		channel_expect(w, route->store, &route->keys[i], ahead);
+}
+
 /*
  * A subscriber with the transport that the request asks for. NULL: there is none, for the
  * request was answered, or the connection closed.
@@ -813,7 +820,7 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 {
 	struct worker *w = conn->worker;
 	const struct location *loc = route->loc;
-	struct subscriber *sub = new_subscriber(conn, req, route);
+	struct subscriber *sub;
 	struct store_start start = loc->first_message;
 	struct store_result result;
 	struct question q;
@@ -821,8 +828,11 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 	enum asked asked;
 	unsigned n;
 
+	expect_channels(w, route, 2);
+	sub = new_subscriber(conn, req, route);
 	if (sub == NULL)
 		return;
+	expect_channels(w, route, 1);
 	asked = asked_of(req, &sub->asked, &start);
 	if (asked == ASKED_MALFORMED) {
 		answer_refusal(sub, 400,

@@ -98,6 +98,15 @@ void subscriber_refuse_request(struct conn *conn, struct request *req, const str
  */
 bool subscriber_note(
     struct subscription *s, const struct store_note *note, struct render_cache *cache);
+/* Such a note will come soon: begins to fetch into the cache what a delivery needs. */
+static inline void
+subscriber_expect(const struct subscription *s)
+{
+	/* Who waits in one channel has it as `one`, with what a delivery needs behind it. */
+	__builtin_prefetch(s);
+	__builtin_prefetch((const char *)s + 64);
+}
+
 /* Ends one that waits, or as soon as what is being sent is sent, with this status. */
 void subscriber_refuse(struct subscriber *sub, unsigned status, const char *why);
 

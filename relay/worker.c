@@ -229,6 +229,13 @@ on_note(void *arg, struct note *note)
 	return true;
 }
 
+static void
+on_note_ahead(const struct note *note, unsigned ahead)
+{
+	if (note->kind == NOTE_APPENDED)
+		channel_expect_note(note, ahead);
+}
+
 /*
  * What is still in a mailbox at the end. All connections are closed, and one thread is
  * left: what a publication still waits for is told here, so that it goes.
@@ -338,7 +345,7 @@ worker_new(struct relay *relay, unsigned index)
 	/* The lines of a notice are a request's, Host and X-Forwarded-For twice. */
 	w->text_size += ANSWER_ROOM + w->head_lines_len + 2 * (size_t)config->limits.header_size;
 	if ((w->base = new_base()) == NULL ||
-	    (w->mailbox = mailbox_new(w->base, on_note, w)) == NULL ||
+	    (w->mailbox = mailbox_new(w->base, on_note, on_note_ahead, w)) == NULL ||
 	    (w->wheel = wheel_new(w->base, on_wheel, w)) == NULL ||
 	    (w->passthrough = passthrough_new(w->base, &limits, relay->troubles)) == NULL ||
 	    (w->attendance = attendance_new(w->base, w->passthrough,

@@ -123,8 +123,8 @@ struct store_watch {
 	bool transient;
 
 	/* The store's, under its lock. */
-	_Atomic uint64_t *total;       /* of held in the store; constant once someone was */
-	struct store_channel *channel; /* NULL: not watching */
+	_Atomic uint64_t *total;               /* of held in the store; constant once someone was */
+	struct store_channel *_Atomic channel; /* NULL: not watching */
 	struct store_watch *next;
 };
 
@@ -241,6 +241,7 @@ struct store_note {
 void store_note_free(struct store_note *note);
 
 struct store_ops {
+	void (*expect)(struct store *s, const struct channel_key *key); /* NULL: of no use */
 	enum store_answer (*create)(struct store *s, const struct channel_key *key,
 	    struct store_result *result, store_fn *fn, void *arg, struct store_op **op);
 	enum store_answer (*info)(struct store *s, const struct channel_key *key,
@@ -289,6 +290,29 @@ struct store *store_open(const char *type, unsigned index, const struct retentio
     MUST_CHECK;
 /* All workers have ended. Frees the store. */
 void store_close(struct store *s);
+
+/*
+ * A call for this key follows soon: the store begins to fetch into the cache what it will
+ * look at first. Says and changes nothing.
+ */
+static inline void
+store_expect(struct store *s, const struct channel_key *key)
+{
+	if (s->ops->expect != NULL)
+		s->ops->expect(s, key);
+}
+
+/* The same for a call with this watch, by its owner. */
+static inline void
+store_expect_watched(const struct store_watch *watch)
+{
+	const struct store_channel *ch =
+	    atomic_load_explicit(&watch->channel, memory_order_relaxed);
+
+	/* Its first two lines, whatever a store has there. */
+	__builtin_prefetch(ch);
+	__builtin_prefetch((const char *)ch + 64);
+}
 
 /* Makes the channel, or leaves it as it is: it then stays until it is dropped (PUT). */
 enum store_answer store_create(struct store *s, const struct channel_key *key,

@@ -1438,7 +1438,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 		worker->base = event_base_new();
 		if (worker->base == NULL)
 			abort();
-		worker->mailbox = mailbox_new(worker->base, on_note, worker);
+		worker->mailbox = mailbox_new(worker->base, on_note, NULL, worker);
 		if (worker->mailbox == NULL)
 			abort();
 	}

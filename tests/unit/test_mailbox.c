@@ -77,6 +77,19 @@ on_note(void *arg, struct note *note)
 	return true;
 }
 
+/* How far ahead each note was looked at, one digit a look, the first in front. */
+static unsigned looks[NOTES_MAX];
+
+static void
+on_ahead(const struct note *note, unsigned ahead)
+{
+	const unsigned n = CONTAINER_OF(note, struct numbered, note)->n;
+
+	if (ahead > 9)
+		abort();
+	looks[n] = looks[n] * 10 + ahead;
+}
+
 static void
 forget(struct note *note)
 {
@@ -89,7 +102,7 @@ set_up(void **state UNUSED)
 {
 	memset(&t, 0, sizeof(t));
 	t.base = event_base_new();
-	t.mailbox = mailbox_new(t.base, on_note, &t);
+	t.mailbox = mailbox_new(t.base, on_note, NULL, &t);
 	if (t.base == NULL || t.mailbox == NULL)
 		return -1;
 	mailbox_own(t.mailbox);
@@ -128,6 +141,25 @@ test_notes_are_worked_in_the_order_of_their_posting(void **state UNUSED)
 	assert_int_equal(t.n_seen, 10);
 	for (unsigned i = 0; i < 10; i++)
 		assert_int_equal(t.seen[i], i);
+}
+
+static void
+test_who_is_worked_soon_is_looked_at_first_from_further_to_nearer(void **state UNUSED)
+{
+	const unsigned expected[] = {0, 1, 21, 321, 321, 321};
+
+	mailbox_free(t.mailbox, forget);
+	t.mailbox = mailbox_new(t.base, on_note, on_ahead, &t);
+	assert_non_null(t.mailbox);
+	mailbox_own(t.mailbox);
+	memset(looks, 0, sizeof(looks));
+	for (unsigned i = 0; i < ARRAY_LEN(expected); i++)
+		post(i);
+	mailbox_wake(t.mailbox);
+	turns(3);
+	assert_int_equal(t.n_seen, ARRAY_LEN(expected));
+	for (unsigned i = 0; i < ARRAY_LEN(expected); i++)
+		assert_int_equal(looks[i], expected[i]);
 }
 
 static void
@@ -230,7 +262,7 @@ test_freeing_forgets_what_is_left_taken_out_or_not(void **state UNUSED)
 	assert_int_equal(t.forgotten, 3);
 	assert_int_equal(t.n_seen, 0);
 	mailbox_free(NULL, forget);
-	t.mailbox = mailbox_new(t.base, on_note, &t);
+	t.mailbox = mailbox_new(t.base, on_note, NULL, &t);
 	assert_non_null(t.mailbox);
 }
 
@@ -288,7 +320,7 @@ test_no_note_of_several_threads_is_lost_or_overtaken(void **state UNUSED)
 	time_t end = time(NULL) + DEADLINE_S;
 
 	mailbox_free(t.mailbox, forget);
-	t.mailbox = mailbox_new(t.base, on_many, &t);
+	t.mailbox = mailbox_new(t.base, on_many, NULL, &t);
 	mailbox_own(t.mailbox);
 	memset(&many, 0, sizeof(many));
 	many.in_order = true;
@@ -339,6 +371,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_notes_are_worked_in_the_order_of_their_posting),
+	    TEST(test_who_is_worked_soon_is_looked_at_first_from_further_to_nearer),
 	    TEST(test_posting_alone_wakes_nobody),
 	    TEST(test_a_note_whose_turn_was_used_up_comes_again_before_any_other),
 	    TEST(test_notes_that_a_note_causes_are_worked_without_another_wake),

@@ -82,7 +82,7 @@ set_up(void **state UNUSED)
 		struct worker *w = &t.workers[i];
 
 		w->base = event_base_new();
-		w->mailbox = mailbox_new(w->base, on_note, w);
+		w->mailbox = mailbox_new(w->base, on_note, NULL, w);
 		if (w->mailbox == NULL)
 			return -1;
 	}
@@ -2749,7 +2749,7 @@ test_as_many_workers_as_there_may_be_are_counted_each(void **state UNUSED)
 	struct mailbox *mailboxes[ARRAY_LEN(watches)];
 
 	for (size_t i = 0; i < ARRAY_LEN(watches); i++) {
-		mailboxes[i] = mailbox_new(t.workers[0].base, on_note, &t.workers[0]);
+		mailboxes[i] = mailbox_new(t.workers[0].base, on_note, NULL, &t.workers[0]);
 		watches[i] = (struct store_watch){.mailbox = mailboxes[i]};
 		wait_in("a", &watches[i]);
 	}
