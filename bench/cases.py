@@ -188,8 +188,8 @@ def _publish_widely() -> None:
         "subscribers": 0,
         "publishers": 50,
         "channels": 10000,
-        "messages": 5,
-        "warmup": 1,
+        "messages": 20,
+        "warmup": 2,
     }
     RUNS.append(Run("publish-10000", options))
     title = "publish, 10,000 channels without subscribers; beside 50"
@@ -222,7 +222,8 @@ def _come_and_go() -> None:
 
 def _channels() -> None:
     for transport in ("eventsource", "longpoll"):
-        for count, messages in ((100, 500), (10000, 5)):
+        # As many deliveries as the runs of one channel with 10,000 subscribers.
+        for count, messages in ((100, 2000), (10000, 20)):
             options: Options = {
                 "transport": transport,
                 "subscribers": count,

@@ -122,7 +122,7 @@ struct store_watch {
 	 */
 	bool transient;
 
-	/* The store's, under its lock. */
+	/* The store's, under its lock; but store_expect_watched() looks where channel is. */
 	_Atomic uint64_t *total;               /* of held in the store; constant once someone was */
 	struct store_channel *_Atomic channel; /* NULL: not watching */
 	struct store_watch *next;
