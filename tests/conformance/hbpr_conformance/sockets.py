@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import time
 import zlib
 from collections.abc import Mapping
 
@@ -85,8 +86,11 @@ class WebSocket(Subscriber):
         self.connection.send(b"".join(pieces))
 
     def send_each_byte(self, data: bytes) -> None:
-        for byte in data:
+        for at, byte in enumerate(data):
             self.connection.send(bytes([byte]))
+            if at == 0:
+                # Else a server that is busy reads them all at once.
+                time.sleep(0.02)
 
     # Reading
 
