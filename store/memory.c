@@ -44,8 +44,8 @@ struct holder {
 };
 
 /*
- * What an append or a poll needs is in the first two lines of the cache: with thousands of
- * channels none of it is in one, and each line is waited for.
+ * What an append and a poll need comes first: with thousands of channels none of it is in a
+ * cache, and each line is waited for.
  */
 struct store_channel {
 	struct table_entry entry;

@@ -309,9 +309,9 @@ store_expect_watched(const struct store_watch *watch)
 	const struct store_channel *ch =
 	    atomic_load_explicit(&watch->channel, memory_order_relaxed);
 
-	/* Its first two lines, whatever a store has there. */
-	__builtin_prefetch(ch);
-	__builtin_prefetch((const char *)ch + 64);
+	/* Its first lines, whatever a store has there. */
+	for (size_t at = 0; ch != NULL && at < 192; at += 64)
+		__builtin_prefetch((const char *)ch + at);
 }
 
 /* Makes the channel, or leaves it as it is: it then stays until it is dropped (PUT). */
