@@ -60,13 +60,6 @@ table_expect(const struct table *t, uint64_t hash)
 	__builtin_prefetch(slots + (hash & atomic_load_explicit(&t->mask, memory_order_relaxed)));
 }
 
-/* The first element of a slot, for its owner to look further ahead: it may be another's. */
-static inline const struct table_entry *
-table_first(const struct table *t, uint64_t hash)
-{
-	return t->slots[hash & t->mask];
-}
-
 /* The element with this key, or NULL; hash is table_hash() of the key. */
 struct table_entry *table_find(const struct table *t, uint64_t hash, const void *key, size_t len);
 /* Adds e, whose key must be absent. e->key, key_len and hash are set by the caller. */

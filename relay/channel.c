@@ -8,6 +8,7 @@
 #include "relay/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Waiters served in one turn of the loop: about a millisecond of sends, so that
@@ -42,14 +43,16 @@ fetch(const struct channel *ch)
 	__builtin_prefetch(&ch->entry);
 }
 
+/* Nobody finds it any more: frees it, unless notes are on their way that name it. */
 static void
-free_channel(struct channel *ch)
+free_gone(struct channel *ch)
 {
+	if (ch->remembered > 0 || atomic_load_explicit(&ch->watch.noted, memory_order_relaxed) > 0)
+		return;
 	channel_id_unref(ch->id);
 	free(ch);
 }
 
-/* Nobody finds it any more; notes that are on their way still may name it. */
 static void
 let_go(struct channels *c, struct channel *ch)
 {
@@ -57,10 +60,8 @@ let_go(struct channels *c, struct channel *ch)
 	table_remove(&c->tables[ch->store->index], &ch->entry);
 	if (ch->watched)
 		store_unwatch(ch->store, &ch->watch);
-	if (atomic_load_explicit(&ch->watch.noted, memory_order_relaxed) == 0)
-		free_channel(ch);
-	else
-		ch->gone = true;
+	ch->gone = true;
+	free_gone(ch);
 }
 
 void
@@ -87,57 +88,80 @@ channels_sweep(struct channels *c)
 	}
 }
 
-struct channel *
-channel_use(struct worker *w, struct store *store, const struct channel_key *key)
+/* NULL when out of memory. */
+static struct channel *
+find_or_make(struct worker *w, struct store *store, const struct channel_key *key)
 {
 	struct table *t = &w->channels.tables[store->index];
 	struct table_entry *e = table_find(t, key->hash, key->bytes, key->len);
 	struct channel *ch;
 
-	if (e != NULL) {
-		ch = CONTAINER_OF(e, struct channel, entry);
-	} else {
-		ch = calloc(1, sizeof(*ch));
-		if (ch == NULL)
-			return NULL;
-		ch->id = channel_id_new(key);
-		if (ch->id == NULL) {
-			free(ch);
-			return NULL;
-		}
-		ch->store = store;
-		ch->watch.mailbox = w->mailbox;
-		list_init(&ch->waiters);
-		ch->entry.hash = key->hash;
-		ch->entry.key = ch->id->bytes;
-		ch->entry.key_len = key->len;
-		table_add(t, &ch->entry);
+	if (e != NULL)
+		return CONTAINER_OF(e, struct channel, entry);
+	ch = calloc(1, sizeof(*ch));
+	if (ch == NULL)
+		return NULL;
+	ch->id = channel_id_new(key);
+	if (ch->id == NULL) {
+		free(ch);
+		return NULL;
 	}
+	ch->store = store;
+	ch->watch.mailbox = w->mailbox;
+	list_init(&ch->waiters);
+	ch->entry.hash = key->hash;
+	ch->entry.key = ch->id->bytes;
+	ch->entry.key_len = key->len;
+	table_add(t, &ch->entry);
+	return ch;
+}
+
+struct channel *
+channel_use(struct worker *w, struct store *store, const struct channel_key *key,
+    struct channel *remembered)
+{
+	struct channel *ch = remembered;
+
+	if (ch == NULL || ch->gone)
+		ch = find_or_make(w, store, key);
+	if (ch == NULL)
+		return NULL;
 	list_remove(&ch->idle);
 	ch->users++;
 	return ch;
 }
 
-void
-channel_expect(const struct worker *w, const struct store *store, const struct channel_key *key,
-    unsigned ahead)
+struct channel *
+channel_remember(struct channel *ch)
 {
-	const struct table *t = &w->channels.tables[store->index];
-	const struct table_entry *e;
-	const struct channel *ch;
+	ch->remembered++;
+	return ch;
+}
 
-	if (ahead > 2) {
-		table_expect(t, key->hash);
+void
+channel_forget(struct channel *ch)
+{
+	if (ch == NULL)
 		return;
-	}
-	e = table_first(t, key->hash);
-	if (e == NULL)
-		return;
-	ch = CONTAINER_OF(e, struct channel, entry);
+	ch->remembered--;
+	if (ch->gone)
+		free_gone(ch);
+}
+
+bool
+channel_is(const struct channel *ch, const struct store *store, const void *name, size_t len)
+{
+	return ch->store == store && !ch->gone && ch->entry.key_len == len &&
+	       memcmp(ch->entry.key, name, len) == 0;
+}
+
+void
+channel_expect(const struct channel *ch, unsigned ahead)
+{
 	if (ahead > 1) {
 		fetch(ch);
 	} else {
-		__builtin_prefetch(e->key);
+		__builtin_prefetch(ch->id);
 		store_expect_watched(&ch->watch);
 	}
 }
@@ -218,12 +242,11 @@ void
 channel_free_note(struct store_note *note)
 {
 	struct channel *ch = named_by(note);
-	const uint32_t noted =
-	    atomic_fetch_sub_explicit(&note->watch->noted, 1, memory_order_relaxed);
 
+	atomic_fetch_sub_explicit(&note->watch->noted, 1, memory_order_relaxed);
 	store_note_free(note);
-	if (noted == 1 && ch->gone)
-		free_channel(ch);
+	if (ch->gone)
+		free_gone(ch);
 }
 
 /*

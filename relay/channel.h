@@ -26,9 +26,10 @@ struct channel {
 	 * channels none of them is in it. */
 	struct link waiters; /* struct subscription.waiter */
 	struct store_watch watch;
-	unsigned users; /* waiters and pending store calls */
-	bool watched;   /* a store_next() with the watch has been waiting */
-	bool gone;      /* out of the table: goes with the last note that names it */
+	unsigned users;      /* waiters and pending store calls */
+	unsigned remembered; /* by connections */
+	bool watched;        /* a store_next() with the watch has been waiting */
+	bool gone;           /* out of the table: goes with the last who names or remembers it */
 
 	struct link idle; /* struct channels.idle, while there are no users */
 	uint64_t idle_ms;
@@ -59,16 +60,26 @@ void channels_sweep(struct channels *c);
 
 /*
  * The worker's channel for a key, made if needed, counted as used once more (give back
- * with channel_unuse()). NULL when out of memory.
+ * with channel_unuse()). NULL when out of memory. remembered, which may be NULL, is one
+ * that channel_is() of this key: it saves the search, unless it is gone.
  */
-struct channel *channel_use(struct worker *w, struct store *store, const struct channel_key *key);
-/*
- * It follows soon: begins to fetch into the cache what it and a store_next() will look at.
- * To be called with 3, 2 and 1, some time apart: each step finds what the next one fetches.
- */
-void channel_expect(const struct worker *w, const struct store *store,
-    const struct channel_key *key, unsigned ahead);
+struct channel *channel_use(struct worker *w, struct store *store, const struct channel_key *key,
+    struct channel *remembered);
 void channel_unuse(struct worker *w, struct channel *ch);
+
+/*
+ * Keeps a channel's memory, though not the channel: it may be gone when it is looked for
+ * again. Counted; give back with channel_forget(), to which NULL is nothing.
+ */
+struct channel *channel_remember(struct channel *ch);
+void channel_forget(struct channel *ch);
+/* Whether it is the one of this name. */
+bool channel_is(const struct channel *ch, const struct store *store, const void *name, size_t len);
+/*
+ * A poll of it may follow soon: begins to fetch into the cache what that will look at. To
+ * be called with 2 and 1, some time apart: the first finds what the second one fetches.
+ */
+void channel_expect(const struct channel *ch, unsigned ahead);
 
 /* A subscriber that the store has counted begins to wait; and ends to. */
 void channel_join(struct channel *ch, struct subscription *s);

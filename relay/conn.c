@@ -149,7 +149,7 @@ on_event(UNUSED evutil_socket_t fd, short what, void *arg)
 				conn_resume(conn);
 			break;
 		}
-		if ((what & EV_CLOSED) && conn->is_subscriber) {
+		if ((what & EV_CLOSED) && conn_subscribes(conn)) {
 			conn_close(conn, "the subscriber has left");
 			break;
 		}
@@ -160,7 +160,7 @@ on_event(UNUSED evutil_socket_t fd, short what, void *arg)
 		}
 		break;
 	case CONN_SENDING:
-		if ((what & EV_CLOSED) && conn->is_subscriber) {
+		if ((what & EV_CLOSED) && conn_subscribes(conn)) {
 			conn_close(conn, "the subscriber has left");
 			break;
 		}
@@ -243,12 +243,21 @@ conn_close(struct conn *conn, const char *reason)
 	log_conn(conn, reason);
 	/* First out of all lists: what follows may deliver to others, never to us. */
 	conn_set_state(conn, CONN_CLOSED);
-	if (conn->is_subscriber)
+	switch ((enum conn_exchange)conn->exchange) {
+	case EXCHANGE_NONE:
+		break;
+	case EXCHANGE_SUBSCRIBER:
 		subscriber_end(conn);
-	else if (conn->is_statistics)
-		statistics_end(conn);
-	else if (conn->publication != NULL)
+		break;
+	case EXCHANGE_PUBLICATION:
 		publisher_end(conn);
+		break;
+	case EXCHANGE_STATISTICS:
+		statistics_end(conn);
+		break;
+	}
+	channel_forget(conn->channel);
+	conn->channel = NULL;
 	notices_end(conn);
 	wheel_remove(&conn->timer);
 	request_free(conn->request);
@@ -286,7 +295,7 @@ answered(struct conn *conn)
 		worker_resume(conn->worker, conn);
 		return;
 	}
-	if (conn->publication != NULL && !conn->is_subscriber) {
+	if (conn->exchange == EXCHANGE_PUBLICATION) {
 		/* Answered by the first worker that sent it; others are still to be heard. */
 		conn_set_state(conn, CONN_ANSWERING);
 		wheel_clear(&conn->timer);
@@ -455,7 +464,7 @@ go_on_sending(struct conn *conn)
 	}
 	conn->out = NULL;
 	bytes_unref(out);
-	if (conn->is_subscriber)
+	if (conn_subscribes(conn))
 		subscriber_sent(conn);
 	else
 		answered(conn);
@@ -545,7 +554,7 @@ done_with(struct conn *conn, struct request *req)
 {
 	if (req == conn->worker->scratch)
 		request_reset(req);
-	else if (conn->request == req && !(conn->is_subscriber && conn->state == CONN_ANSWERING))
+	else if (conn->request == req && !(conn_subscribes(conn) && conn->state == CONN_ANSWERING))
 		conn_forget_request(conn);
 }
 
@@ -653,7 +662,7 @@ read_stream(struct conn *conn)
 			return;
 		}
 		used = subscriber_input(conn, data, (size_t)n);
-		if (used < (size_t)n && conn->is_subscriber && conn->state != CONN_CLOSED)
+		if (used < (size_t)n && conn_subscribes(conn) && conn->state != CONN_CLOSED)
 			set_aside(conn, data + used, (size_t)n - used);
 		free(backlog);
 		if (backlog == NULL && n < WORKER_READ_SIZE && !conn->peer_done) {
@@ -673,8 +682,12 @@ conn_read(struct conn *conn)
 	struct worker *w = conn->worker;
 
 	for (int i = 0; i < READS_IN_A_ROW; i++) {
-		ssize_t n = recv(conn_fd(conn), w->read_buf, WORKER_READ_SIZE, 0);
+		ssize_t n;
 
+		/* The next poll of a client that polls: the kernel and the parser take the time. */
+		if (conn->channel != NULL)
+			channel_expect(conn->channel, 2);
+		n = recv(conn_fd(conn), w->read_buf, WORKER_READ_SIZE, 0);
 		if (n < 0) {
 			if (errno == EINTR)
 				continue;
@@ -684,6 +697,8 @@ conn_read(struct conn *conn)
 				conn_close(conn, "the peer is gone");
 			return;
 		}
+		if (conn->channel != NULL)
+			channel_expect(conn->channel, 1);
 		if (n == 0) {
 			conn_close(conn, conn->request != NULL ? "the peer left in a request"
 							       : "the peer is done");
@@ -755,7 +770,7 @@ conn_resume(struct conn *conn)
 			read_stream(conn);
 		break;
 	case CONN_ANSWERING:
-		if (conn->is_statistics)
+		if (conn->exchange == EXCHANGE_STATISTICS)
 			statistics_resume(conn);
 		break;
 	case CONN_CLOSED:
@@ -806,7 +821,7 @@ conn_drain(struct conn *conn)
 		subscriber_drain(conn);
 		break;
 	case CONN_SENDING:
-		if (conn->is_subscriber)
+		if (conn_subscribes(conn))
 			subscriber_drain(conn);
 		break;
 	case CONN_ANSWERING:

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct channel;
 struct notices;
 struct publication;
 struct request;
@@ -37,6 +38,14 @@ enum conn_state {
 	CONN_CLOSED,    /* waits to be freed */
 };
 #define CONN_STATES 6
+
+/* What the request at hand is; set with the member of struct conn's union that it names. */
+enum conn_exchange {
+	EXCHANGE_NONE, /* between requests: channel */
+	EXCHANGE_SUBSCRIBER,
+	EXCHANGE_PUBLICATION,
+	EXCHANGE_STATISTICS,
+};
 
 /* Bytes of pipelined requests that came behind one that is not answered yet. */
 struct backlog {
@@ -60,17 +69,17 @@ struct conn {
 	struct backlog *backlog;
 	struct conn *resume_next; /* on the worker's list of those to go on: in_resume */
 	union {
-		/* Of the request at hand; NULL between requests. */
-		struct subscriber *subscriber; /* where is_subscriber */
+		struct subscriber *subscriber;
 		struct publication *publication;
-		struct statistics *statistics; /* where is_statistics */
+		struct statistics *statistics;
+		/* Of its last poll, remembered, for the next one is likely to be of it; or NULL. */
+		struct channel *channel;
 	};
 	struct notices *notices; /* what Django is told of it; NULL where nothing was */
 	struct in6_addr peer;    /* IPv4 as ::ffff:a.b.c.d */
 	uint16_t peer_port;
 	uint8_t state;
-	bool is_subscriber : 1;
-	bool is_statistics : 1;
+	uint8_t exchange; /* enum conn_exchange */
 	bool unix_peer : 1;
 	bool in_process : 1; /* conn_process() is on the stack: it goes on by itself */
 	bool in_resume : 1;
@@ -93,6 +102,13 @@ struct answer {
 
 /* Takes fd, which is non-blocking. NULL, and fd closed, when out of memory. */
 struct conn *conn_new(struct worker *w, int fd, const struct sockaddr *peer);
+
+/* The request at hand is a subscriber's. */
+static inline bool
+conn_subscribes(const struct conn *conn)
+{
+	return conn->exchange == EXCHANGE_SUBSCRIBER;
+}
 
 /* Something will be sent soon: begins to fetch into the cache what that needs. */
 static inline void

@@ -79,7 +79,8 @@ finish(struct publication *pub)
 	} else if (conn != NULL && pub->frame) {
 		websocket_published(conn, pub->status);
 	} else if (conn != NULL) {
-		conn->publication = NULL;
+		conn->exchange = EXCHANGE_NONE;
+		conn->channel = NULL;
 		/* Where the socket is full, what follows the sending takes it up. */
 		if (conn->state == CONN_ANSWERING)
 			conn_next(conn);
@@ -146,7 +147,8 @@ publisher_end(struct conn *conn)
 {
 	struct publication *pub = conn->publication;
 
-	conn->publication = NULL;
+	conn->exchange = EXCHANGE_NONE;
+	conn->channel = NULL;
 	publisher_forget(pub);
 }
 
@@ -274,6 +276,7 @@ publisher_request(struct conn *conn, struct request *req, const struct route *ro
 	pub->method = request_method(req);
 	pub->cors_block = route->cors_block;
 	pub->format = info_negotiate(accept.p, accept.len, INFO_PLAIN);
+	conn->exchange = EXCHANGE_PUBLICATION;
 	conn->publication = pub;
 	answer = ask_store(pub, req, route, &result);
 	if (answer == STORE_PENDING)

@@ -77,6 +77,30 @@ check_reader(const struct request *req, const char *why)
 	return (struct verdict){405, why, subscriber_methods};
 }
 
+/* The keys of what the request names. */
+static void
+find_keys(const struct conn *conn, struct route *route)
+{
+	struct worker *w = conn->worker;
+	const bool subscribes = route->loc->type == LOCATION_SUBSCRIBER;
+	struct channel *last = conn->channel;
+
+	assert(conn->exchange == EXCHANGE_NONE);
+	route->keys = w->keys;
+	route->n_keys = w->ids.n;
+	if (last != NULL && subscribes && w->ids.n == 1 &&
+	    channel_is(last, route->store, w->ids.ids[0].bytes, w->ids.ids[0].len)) {
+		w->keys[0] = last->id->key;
+		route->channel = last;
+		return;
+	}
+	for (unsigned i = 0; i < w->ids.n; i++) {
+		w->keys[i] = channel_key(w->ids.ids[i].bytes, w->ids.ids[i].len);
+		if (!subscribes)
+			store_expect(route->store, &w->keys[i]);
+	}
+}
+
 /* Finds the location of a request, and whether it may be asked so. */
 static struct verdict
 find_route(struct conn *conn, const struct request *req, struct route *route)
@@ -122,15 +146,7 @@ find_route(struct conn *conn, const struct request *req, struct route *route)
 	if (answer == LOCATION_ID_TOO_LONG)
 		return (struct verdict){400, "the channel id is over limits.id_length", NULL};
 	route->store = w->relay->stores[route->loc->store];
-	for (unsigned i = 0; i < w->ids.n; i++) {
-		w->keys[i] = channel_key(w->ids.ids[i].bytes, w->ids.ids[i].len);
-		if (route->loc->type == LOCATION_SUBSCRIBER)
-			channel_expect(w, route->store, &w->keys[i], 3);
-		else
-			store_expect(route->store, &w->keys[i]);
-	}
-	route->keys = w->keys;
-	route->n_keys = w->ids.n;
+	find_keys(conn, route);
 	switch (route->loc->type) {
 	case LOCATION_PUBLISHER:
 		return check_publisher(req, route->loc, allowed);
@@ -226,11 +242,15 @@ route_complete(struct conn *conn, struct request *req)
 {
 	struct routed *routed = &conn->worker->routed;
 	const struct route *route = &routed->route;
+	struct channel *last = conn->channel;
 
+	assert(conn->exchange == EXCHANGE_NONE);
 	/* Where its body came later, others have been looked at since. */
 	if (routed->req != req)
 		routed->verdict = find_route(conn, req, &routed->route);
 	routed->req = NULL;
+	/* In its place comes what the request is. */
+	conn->channel = NULL;
 	if (conn->worker->draining)
 		conn->close_after = true;
 	if (route->too_many)
@@ -244,4 +264,5 @@ route_complete(struct conn *conn, struct request *req)
 		statistics_request(conn, req, route);
 	else
 		subscriber_request(conn, req, route);
+	channel_forget(last);
 }

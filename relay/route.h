@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 
+struct channel;
 struct conn;
 struct location;
 struct request;
@@ -22,8 +23,9 @@ struct store;
 struct route {
 	const struct location *loc; /* NULL: outside of all */
 	struct store *store;
-	const struct channel_key *keys; /* the worker's; they point into its id_buf */
+	const struct channel_key *keys; /* the worker's; good until the next request */
 	unsigned n_keys;                /* one for a publisher, at most */
+	struct channel *channel; /* the only key's, as the connection remembers it; or NULL */
 	unsigned cors_block;
 	bool too_many;       /* ids in a subscriber's request: its transport tells that */
 	bool foreign_origin; /* an Origin that `allow_origin` does not name */

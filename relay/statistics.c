@@ -57,8 +57,8 @@ struct statistics {
 static void
 forget(struct statistics *st)
 {
-	st->conn->is_statistics = false;
-	st->conn->statistics = NULL;
+	st->conn->exchange = EXCHANGE_NONE;
+	st->conn->channel = NULL;
 	free(st->body);
 	free(st);
 }
@@ -432,8 +432,8 @@ statistics_request(struct conn *conn, struct request *req, const struct route *r
 	st->cors_block = route->cors_block;
 	/* What push-stream answers where nothing is asked for. */
 	st->tally.format = info_negotiate(accept.p, accept.len, INFO_JSON);
+	conn->exchange = EXCHANGE_STATISTICS;
 	conn->statistics = st;
-	conn->is_statistics = true;
 	conn_set_state(conn, CONN_ANSWERING);
 	wheel_clear(&conn->timer);
 	if (!read_keys(route, &st->asked)) {

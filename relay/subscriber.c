@@ -69,8 +69,8 @@ free_subscriber(struct subscriber *sub)
 	struct conn *conn = sub->conn;
 	struct worker *w = conn->worker;
 
-	conn->is_subscriber = false;
-	conn->subscriber = NULL;
+	conn->exchange = EXCHANGE_NONE;
+	conn->channel = NULL;
 	for (unsigned i = 0; i < sub->n_subs; i++) {
 		struct channel *ch = sub->subs[i].channel;
 
@@ -80,6 +80,8 @@ free_subscriber(struct subscriber *sub)
 			store_cancel(ch->store, sub->pending);
 			sub->pending = NULL;
 		}
+		if (sub->n_subs == 1 && !sub->transport->stream)
+			conn->channel = channel_remember(ch);
 		channel_unuse(w, ch);
 	}
 	if (sub->subs != &sub->one)
@@ -752,19 +754,12 @@ use_channels(struct subscriber *sub, const struct route *route)
 		struct subscription *s = &sub->subs[i];
 
 		s->sub = sub;
-		s->channel = channel_use(w, route->store, &route->keys[i]);
+		s->channel = channel_use(w, route->store, &route->keys[i], route->channel);
 		if (s->channel == NULL)
 			return -1;
 		sub->n_subs++;
 	}
 	return 0;
-}
-
-static void
-expect_channels(const struct worker *w, const struct route *route, unsigned ahead)
-{
-	for (unsigned i = 0; i < route->n_keys; i++)
-		channel_expect(w, route->store, &route->keys[i], ahead);
 }
 
 /*
@@ -789,7 +784,7 @@ new_subscriber(struct conn *conn, struct request *req, const struct route *route
 	sub->subs = &sub->one;
 	sub->cors_block = (uint16_t)route->cors_block;
 	sub->ticket = ++w->next_ticket;
-	conn->is_subscriber = true;
+	conn->exchange = EXCHANGE_SUBSCRIBER;
 	conn->subscriber = sub;
 
 	status = transport_choose(route->loc, req, &kind, &why);
@@ -818,7 +813,7 @@ subscriber_refuse_request(struct conn *conn, struct request *req, const struct r
 void
 subscriber_request(struct conn *conn, struct request *req, const struct route *route)
 {
-	struct worker *w = conn->worker;
+	const struct worker *w = conn->worker;
 	const struct location *loc = route->loc;
 	struct subscriber *sub;
 	struct store_start start = loc->first_message;
@@ -828,11 +823,9 @@ subscriber_request(struct conn *conn, struct request *req, const struct route *r
 	enum asked asked;
 	unsigned n;
 
-	expect_channels(w, route, 2);
 	sub = new_subscriber(conn, req, route);
 	if (sub == NULL)
 		return;
-	expect_channels(w, route, 1);
 	asked = asked_of(req, &sub->asked, &start);
 	if (asked == ASKED_MALFORMED) {
 		answer_refusal(sub, 400,
@@ -977,7 +970,7 @@ subscriber_drain(struct conn *conn)
 bool
 subscriber_converses(const struct conn *conn)
 {
-	return conn->is_subscriber && conn->subscriber->transport == &websocket_transport;
+	return conn_subscribes(conn) && conn->subscriber->transport == &websocket_transport;
 }
 
 bool

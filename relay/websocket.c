@@ -460,7 +460,7 @@ websocket_input(struct subscriber *sub, char *data, size_t len)
 		if (!on_frame(sub, type, &event))
 			break;
 	}
-	if (!conn->is_subscriber)
+	if (!conn_subscribes(conn))
 		return at;
 	/* It is not read for now, for it publishes or is behind. Asked once more the reader
 	 * gives up what the event was in, which is dealt with. */

@@ -49,6 +49,70 @@ def test_a_connection_is_kept_after_a_delivery(relay: Daemon) -> None:
     relay.wait_until_held("c", 1)
 
 
+def test_one_connection_polls_one_channel_after_another(relay: Daemon) -> None:
+    channels = ("a", "b", "b", "aa", "a", "A", "a")
+    positions = {channel: relay.publish(channel, b"the first")[0] for channel in channels}
+    poll = relay.poll("a")
+    assert poll.response().body == b"the first"
+    for n, channel in enumerate(channels):
+        poll.again(f"/sub/{channel}", positions[channel])
+        relay.wait_until_held(channel, 1)
+        for other in set(channels) - {channel}:
+            (positions[other],) = relay.publish(other, b"not for who polls")
+        (positions[channel],) = relay.publish(channel, b"%d" % n)
+        assert poll.response().body == b"%d" % n
+
+
+def test_a_connection_that_polls_asks_for_other_things_in_between(relay: Daemon) -> None:
+    poll = relay.hold("c")
+    for n in range(3):
+        (position,) = relay.publish("c", b"%d" % n)
+        assert poll.response().body == b"%d" % n
+        assert poll.request("POST", "/pub/d", body=b"m").status == 202
+        assert poll.request("GET", "/nowhere").status == 404
+        assert poll.request("PUT", "/sub/c", body=b"").status == 405
+        assert poll.request("GET", "/pub/c").status == 200
+        poll.again("/sub/c", position)
+        relay.wait_until_held("c", 1)
+
+
+def test_a_connection_polls_on_when_its_channel_was_gone_in_between(
+    start_relay: StartRelay,
+) -> None:
+    relay = start_relay(config(subscriber={"timeout": 0.3}))
+    poll = relay.hold("c")
+    # Made by GET, it lives by its waiters.
+    for _ in range(3):
+        assert poll.response().status == 304
+        assert relay.info("c") is None
+        poll.again("/sub/c")
+    relay.wait_until_held("c", 1)
+    relay.publish("c", b"m")
+    answer = poll.response()
+    assert answer.body == b"m"
+    poll.again("/sub/c", answer.position)
+    relay.wait_until_held("c", 1)
+    relay.delete("c")
+    assert poll.response().status == 410
+    poll.again("/sub/c", answer.position)
+    relay.publish("c", b"of the new one")
+    assert poll.response().body == b"of the new one"
+
+
+def test_a_connection_polls_on_seconds_later(relay: Daemon) -> None:
+    # A worker lets go of a channel that nobody waited in for five seconds.
+    poll, other = relay.hold("c"), relay.hold("c")
+    (position,) = relay.publish("c", b"before")
+    assert poll.response().body == other.response().body == b"before"
+    time.sleep(7)
+    poll.again("/sub/c", position)
+    relay.hold("c", position)
+    other.again("/sub/c", position)
+    relay.wait_until_held("c", 3)
+    relay.publish("c", b"after")
+    assert poll.response().body == other.response().body == b"after"
+
+
 def test_other_channels_messages_do_not_end_a_poll(relay: Daemon) -> None:
     poll = relay.hold("c")
     relay.publish("d", b"not for c")
