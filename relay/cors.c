@@ -152,23 +152,36 @@ cors_origin(const char *text, const char **problem)
 	return strdup(out);
 }
 
-static int
-block_make(struct cors_block *block, const struct cors *cors, const char *origin)
+/* The Vary line; with several origins it names Origin as well. */
+static const char *
+vary_line(const struct cors *cors, enum cors_vary vary)
 {
-	const char *lines = cors->publisher ? PUBLISHER_LINES : SUBSCRIBER_LINES;
+	static const char *const lines[CORS_VARIES][2] = {
+	    [CORS_VARY_NONE] = {"", "Vary: Origin\r\n"},
+	    [CORS_VARY_POSITION] = {"Vary: If-Modified-Since, If-None-Match\r\n",
+		"Vary: If-Modified-Since, If-None-Match, Origin\r\n"},
+	    [CORS_VARY_ACCEPT] = {"Vary: Accept\r\n", "Vary: Accept, Origin\r\n"},
+	};
+
+	return lines[vary][cors->by_origin];
+}
+
+static int
+lines_make(struct cors_lines *lines, const struct cors *cors, const char *origin, const char *vary)
+{
 	int len;
 
 	if (origin == NULL)
-		len = asprintf(&block->text, "%s", "");
+		len = asprintf(&lines->text, "%s", vary);
 	else
-		len = asprintf(&block->text, "Access-Control-Allow-Origin: %s\r\n%s%s", origin,
+		len = asprintf(&lines->text, "Access-Control-Allow-Origin: %s\r\n%s%s%s", origin,
 		    cors->allow_credentials ? "Access-Control-Allow-Credentials: true\r\n" : "",
-		    lines);
+		    cors->publisher ? PUBLISHER_LINES : SUBSCRIBER_LINES, vary);
 	if (len < 0) {
-		block->text = NULL;
+		lines->text = NULL;
 		return -1;
 	}
-	block->len = (size_t)len;
+	lines->len = (size_t)len;
 	return 0;
 }
 
@@ -176,16 +189,16 @@ int
 cors_prepare(struct cors *cors)
 {
 	cors->by_origin = cors->n_origins > 1;
-	cors->vary = cors->by_origin ? "If-Modified-Since, If-None-Match, Origin"
-				     : "If-Modified-Since, If-None-Match";
-	cors->vary_other = cors->by_origin ? "Origin" : NULL;
 	cors->blocks = calloc(cors->n_origins + 1, sizeof(*cors->blocks));
 	if (cors->blocks == NULL)
 		return -1;
 	/* What was made is cors_reset()'s to free, also after a failure. */
 	for (size_t i = 0; i <= cors->n_origins; i++)
-		if (block_make(&cors->blocks[i], cors, i == 0 ? NULL : cors->origins[i - 1]) < 0)
-			return -1;
+		for (unsigned vary = 0; vary < CORS_VARIES; vary++)
+			if (lines_make(&cors->blocks[i].lines[vary], cors,
+				i == 0 ? NULL : cors->origins[i - 1],
+				vary_line(cors, (enum cors_vary)vary)) < 0)
+				return -1;
 	return 0;
 }
 
@@ -194,7 +207,8 @@ cors_reset(struct cors *cors)
 {
 	if (cors->blocks != NULL)
 		for (size_t i = 0; i <= cors->n_origins; i++)
-			free(cors->blocks[i].text);
+			for (unsigned vary = 0; vary < CORS_VARIES; vary++)
+				free(cors->blocks[i].lines[vary].text);
 	free(cors->blocks);
 	for (size_t i = 0; i < cors->n_origins; i++)
 		free(cors->origins[i]);

@@ -13,10 +13,23 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Ready header lines, each ended by CRLF. Vary is not among them: see struct cors. */
-struct cors_block {
+/* What of a request, besides its Origin, decides on an answer: caches are told by Vary. */
+enum cors_vary {
+	CORS_VARY_NONE,
+	CORS_VARY_POSITION, /* If-Modified-Since, If-None-Match */
+	CORS_VARY_ACCEPT,
+};
+#define CORS_VARIES 3
+
+/* Ready header lines, each ended by CRLF: Access-Control-, and Vary where there is one. */
+struct cors_lines {
 	char *text;
 	size_t len;
+};
+
+/* Those of one origin, by what else decides. */
+struct cors_block {
+	struct cors_lines lines[CORS_VARIES];
 };
 
 /*
@@ -35,10 +48,6 @@ struct cors {
 	 * origins[i]. With "*" or a single origin all requests get blocks[1].
 	 */
 	struct cors_block *blocks;
-	/* The value of Vary of a message; with several origins it names Origin as well. */
-	const char *vary;
-	/* The value of Vary of all else; NULL where there is nothing to say. */
-	const char *vary_other;
 	bool by_origin; /* several: the answer depends on the request's Origin */
 };
 

@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* All but the location's CORS block and the messages. */
-#define HEAD_ROOM 640
+#define HEAD_ROOM 592
 
 /* What may be called: names with dots and indexes, so that nothing else can be run. */
 static bool
@@ -121,8 +121,10 @@ jsonp_render(
 	body = rendering_end(&r);
 	if (body == NULL)
 		goto out;
-	if (!rendering_begin(&r, HEAD_ROOM + w->head_lines_len +
-				     loc->cors.blocks[variant->cors_block].len + body->len))
+	if (!rendering_begin(
+		&r, HEAD_ROOM + w->head_lines_len +
+			loc->cors.blocks[variant->cors_block].lines[CORS_VARY_POSITION].len +
+			body->len))
 		goto out;
 	response_begin(&r.t, w, 200);
 	response_field(&r.t, "Content-Type", JSONP_TYPE);

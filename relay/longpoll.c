@@ -14,10 +14,10 @@
 #include <string.h>
 
 /*
- * All but the location's CORS block, the Content-Type, the channel and the body: 381 at
+ * All but the location's lines, the Content-Type, the channel and the body: 333 at
  * most. Not much more, for malloc() takes ten times as long above 1,032 bytes.
  */
-#define HEAD_ROOM 448
+#define HEAD_ROOM 400
 
 /* The length of a batch's body, at most. */
 static size_t
@@ -127,7 +127,8 @@ head_room(const struct worker *w, const struct message *first, const struct mess
 {
 	const struct location *loc = variant->loc;
 
-	return HEAD_ROOM + w->head_lines_len + loc->cors.blocks[variant->cors_block].len +
+	return HEAD_ROOM + w->head_lines_len +
+	       loc->cors.blocks[variant->cors_block].lines[CORS_VARY_POSITION].len +
 	       first->content_type_len +
 	       (loc->content_type != NULL ? strlen(loc->content_type) : 0) +
 	       (variant->say_channel ? 3 * last->channel->key.len : 0);

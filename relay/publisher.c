@@ -31,7 +31,7 @@ refuse(struct publication *pub, unsigned status, const char *why)
 	pub->status = status;
 	if (pub->frame)
 		return;
-	response_cors(&t, &pub->loc->cors, pub->cors_block, NULL);
+	response_cors(&t, &pub->loc->cors, pub->cors_block, CORS_VARY_NONE);
 	assert(text_ok(&t));
 	conn_answer_text(pub->conn, status, fields, text_len(&t), why);
 }
@@ -53,7 +53,7 @@ answer_info(struct publication *pub, unsigned status)
 	pub->status = status;
 	if (pub->frame)
 		return;
-	response_cors(&t, &pub->loc->cors, pub->cors_block, "Accept");
+	response_cors(&t, &pub->loc->cors, pub->cors_block, CORS_VARY_ACCEPT);
 	info_write(&b, pub->format, &pub->info);
 	assert(text_ok(&t) && text_ok(&b));
 	answer.fields_len = text_len(&t);

@@ -109,37 +109,31 @@ response_connection(struct text *t, const struct conn *conn)
 }
 
 void
-response_cors(struct text *t, const struct cors *cors, unsigned block, const char *vary_too)
+response_cors(struct text *t, const struct cors *cors, unsigned block, enum cors_vary vary)
 {
-	const char *vary = cors->vary_other;
+	const struct cors_lines *lines = &cors->blocks[block].lines[vary];
 
-	text_add(t, cors->blocks[block].text, cors->blocks[block].len);
-	if (vary == NULL && vary_too == NULL)
-		return;
-	TEXT_LIT(t, "Vary: ");
-	if (vary_too != NULL)
-		text_str(t, vary_too);
-	if (vary != NULL && vary_too != NULL)
-		TEXT_LIT(t, ", ");
-	if (vary != NULL)
-		text_str(t, vary);
-	TEXT_LIT(t, "\r\n");
+	text_add(t, lines->text, lines->len);
 }
 
 void
 response_position(struct text *t, struct msgid id)
 {
 	char date[HTTP_DATE_LEN];
+	const char *tag;
+	size_t tag_len;
 
 	http_date_format(id.second, date);
 	TEXT_LIT(t, "Last-Modified: ");
 	text_add(t, date, sizeof(date));
 	if (id.tag >= 0) {
 		TEXT_LIT(t, "\r\nEtag: \"");
+		tag = t->at;
 		response_number(t, id.tag);
+		tag_len = (size_t)(t->at - tag);
 		/* etag= last: old clients read it with /etag=(\S+)/ where Etag is hidden. */
 		TEXT_LIT(t, "\"\r\nCache-Control: no-cache, etag=\"");
-		response_number(t, id.tag);
+		text_add(t, tag, tag_len);
 		TEXT_LIT(t, "\"\r\n");
 	} else {
 		TEXT_LIT(t, "\r\nCache-Control: no-cache\r\n");
@@ -149,12 +143,8 @@ response_position(struct text *t, struct msgid id)
 void
 response_poll_fields(struct text *t, struct msgid id, const struct render_variant *variant)
 {
-	const struct cors *cors = &variant->loc->cors;
-	const struct cors_block *block = &cors->blocks[variant->cors_block];
-
 	response_position(t, id);
-	response_field(t, "Vary", cors->vary);
-	text_add(t, block->text, block->len);
+	response_cors(t, &variant->loc->cors, variant->cors_block, CORS_VARY_POSITION);
 	if (variant->close)
 		TEXT_LIT(t, "Connection: close\r\n");
 	else if (variant->http10)

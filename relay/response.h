@@ -6,11 +6,11 @@
 
 #include "base/text.h"
 #include "relay/conn.h"
+#include "relay/cors.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct cors;
 struct msgid;
 struct render_variant;
 
@@ -28,16 +28,13 @@ void response_number(struct text *t, int64_t n);
 /* "Name: value" with CR LF. */
 void response_field(struct text *t, const char *name, const char *value);
 
-/*
- * The header lines that all answers of a location carry (PROTOCOL, section 5): the CORS
- * block, and Vary where the origin decides. vary_too may name more for Vary, or be NULL.
- */
-void response_cors(struct text *t, const struct cors *cors, unsigned block, const char *vary_too);
+/* The header lines that all answers of a location carry (PROTOCOL, section 5). */
+void response_cors(struct text *t, const struct cors *cors, unsigned block, enum cors_vary vary);
 
 /* Last-Modified, Etag and Cache-Control of a position; a tag of -1 has only the first. */
 void response_position(struct text *t, struct msgid id);
 
-/* Vary, the CORS block and Connection, with the position: what a poll's answer of messages has. */
+/* The CORS block and Connection, with the position: what a poll's answer of messages has. */
 void response_poll_fields(struct text *t, struct msgid id, const struct render_variant *variant);
 /* X-Push-Gap: how many messages were lost, or 1 where that is not known. */
 void response_gap(struct text *t, uint64_t lost);

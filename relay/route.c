@@ -165,7 +165,7 @@ answer_verdict(struct conn *conn, const struct route *route, const struct verdic
 	struct text t = text_in(fields, sizeof(fields));
 
 	if (route->loc != NULL)
-		response_cors(&t, &route->loc->cors, route->cors_block, NULL);
+		response_cors(&t, &route->loc->cors, route->cors_block, CORS_VARY_NONE);
 	if (verdict->allow != NULL)
 		response_field(&t, "Allow", verdict->allow);
 	assert(text_ok(&t));

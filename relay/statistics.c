@@ -82,7 +82,7 @@ refuse(struct statistics *st, unsigned status, const char *why)
 	char fields[RESPONSE_FIELDS_SIZE];
 	struct text t = text_in(fields, sizeof(fields));
 
-	response_cors(&t, &st->loc->cors, st->cors_block, NULL);
+	response_cors(&t, &st->loc->cors, st->cors_block, CORS_VARY_NONE);
 	assert(text_ok(&t));
 	forget(st);
 	conn_answer_text(conn, status, fields, text_len(&t), why);
@@ -105,7 +105,7 @@ send_body(struct statistics *st)
 	};
 	struct bytes *bytes;
 
-	response_cors(&f, &st->loc->cors, st->cors_block, "Accept");
+	response_cors(&f, &st->loc->cors, st->cors_block, CORS_VARY_ACCEPT);
 	response_field(&f, "Cache-Control", "no-cache");
 	if (st->truncated)
 		response_field(&f, "X-Push-Truncated", "1");

@@ -112,7 +112,7 @@ answer_refusal(struct subscriber *sub, unsigned status, const char *why)
 	char fields[RESPONSE_FIELDS_SIZE];
 	struct text t = text_in(fields, sizeof(fields));
 
-	response_cors(&t, &sub->loc->cors, sub->cors_block, NULL);
+	response_cors(&t, &sub->loc->cors, sub->cors_block, CORS_VARY_NONE);
 	response_field(&t, "X-Push-Explain", why);
 	if (status == 426) /* RFC 9110, 15.5.22, and RFC 6455, 4.4 */
 		TEXT_LIT(
@@ -135,7 +135,7 @@ answer_nothing_new(struct subscriber *sub, unsigned status)
 
 	if (sub->has_asked)
 		response_position(&t, sub->asked);
-	response_cors(&t, &sub->loc->cors, sub->cors_block, "If-Modified-Since, If-None-Match");
+	response_cors(&t, &sub->loc->cors, sub->cors_block, CORS_VARY_POSITION);
 	assert(text_ok(&t));
 	answer.fields_len = text_len(&t);
 	if (sub->transport == &jsonp_transport) {

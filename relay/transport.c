@@ -312,7 +312,7 @@ transport_head(struct subscriber *sub, const char *content_type, struct text *t)
 	response_begin(t, conn->worker, 200);
 	response_field(t, "Content-Type", content_type);
 	TEXT_LIT(t, "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n");
-	response_cors(t, &sub->loc->cors, sub->cors_block, NULL);
+	response_cors(t, &sub->loc->cors, sub->cors_block, CORS_VARY_NONE);
 	if (conn->http10) {
 		conn->close_after = true;
 		TEXT_LIT(t, "Connection: close\r\n");

@@ -33,8 +33,25 @@ block_for(const struct cors *cors, const char *origin, bool *allowed)
 	unsigned i = cors_match(cors, origin, len, allowed);
 
 	assert_in_range(i, 0, cors->n_origins);
-	assert_int_equal(strlen(cors->blocks[i].text), cors->blocks[i].len);
-	return cors->blocks[i].text;
+	for (unsigned vary = 0; vary < CORS_VARIES; vary++)
+		assert_int_equal(
+		    strlen(cors->blocks[i].lines[vary].text), cors->blocks[i].lines[vary].len);
+	return cors->blocks[i].lines[CORS_VARY_NONE].text;
+}
+
+/* The Vary line behind the lines for an origin, where something else decides too. */
+static const char *
+vary_for(const struct cors *cors, const char *origin, enum cors_vary vary)
+{
+	bool allowed;
+	const char *block = block_for(cors, origin, &allowed);
+	const char *end = strstr(block, "Vary:");
+	const size_t len = end == NULL ? strlen(block) : (size_t)(end - block);
+	const struct cors_block *b =
+	    &cors->blocks[cors_match(cors, origin, origin != NULL ? strlen(origin) : 0, &allowed)];
+
+	assert_memory_equal(b->lines[vary].text, block, len);
+	return b->lines[vary].text + len;
 }
 
 static void
@@ -110,8 +127,10 @@ test_any_origin_gets_the_star_whoever_asks(void **state UNUSED)
 	assert_string_equal(block_for(&cors, "http://evil.example", &allowed), expected);
 	assert_true(allowed);
 	assert_false(cors.by_origin);
-	assert_string_equal(cors.vary, "If-Modified-Since, If-None-Match");
-	assert_null(cors.vary_other);
+	assert_string_equal(vary_for(&cors, NULL, CORS_VARY_NONE), "");
+	assert_string_equal(vary_for(&cors, NULL, CORS_VARY_POSITION),
+	    "Vary: If-Modified-Since, If-None-Match\r\n");
+	assert_string_equal(vary_for(&cors, NULL, CORS_VARY_ACCEPT), "Vary: Accept\r\n");
 	cors_reset(&cors);
 }
 
@@ -121,14 +140,14 @@ test_single_origin_is_named_to_all_and_allowed_alone(void **state UNUSED)
 	struct cors cors = cors_of(true, false, (const char *const[]){"http://a", NULL});
 	const char *start = "Access-Control-Allow-Origin: http://a\r\n"
 			    "Access-Control-Allow-Credentials: true\r\n";
+	const char *for_all = cors.blocks[1].lines[CORS_VARY_NONE].text;
 	bool allowed;
 
-	assert_ptr_equal(
-	    strstr(block_for(&cors, "http://a", &allowed), start), cors.blocks[1].text);
+	assert_ptr_equal(strstr(block_for(&cors, "http://a", &allowed), start), for_all);
 	assert_true(allowed);
-	assert_ptr_equal(block_for(&cors, NULL, &allowed), cors.blocks[1].text);
+	assert_ptr_equal(block_for(&cors, NULL, &allowed), for_all);
 	assert_true(allowed);
-	assert_ptr_equal(block_for(&cors, "http://b", &allowed), cors.blocks[1].text);
+	assert_ptr_equal(block_for(&cors, "http://b", &allowed), for_all);
 	assert_false(allowed);
 	/* A prefix, and one that goes on, are others. */
 	block_for(&cors, "http://", &allowed);
@@ -136,7 +155,7 @@ test_single_origin_is_named_to_all_and_allowed_alone(void **state UNUSED)
 	block_for(&cors, "http://a:1", &allowed);
 	assert_false(allowed);
 	assert_false(cors.by_origin);
-	assert_null(cors.vary_other);
+	assert_string_equal(vary_for(&cors, "http://a", CORS_VARY_NONE), "");
 	cors_reset(&cors);
 }
 
@@ -153,13 +172,16 @@ test_of_several_origins_the_one_that_asks_is_named_and_caches_are_told(void **st
 	assert_non_null(strstr(block_for(&cors, "https://b:8443", &allowed),
 	    "Access-Control-Allow-Origin: https://b:8443\r\n"));
 	assert_true(allowed);
-	assert_string_equal(block_for(&cors, "http://c", &allowed), "");
+	assert_string_equal(block_for(&cors, "http://c", &allowed), "Vary: Origin\r\n");
 	assert_false(allowed);
-	assert_string_equal(block_for(&cors, NULL, &allowed), "");
+	assert_string_equal(block_for(&cors, NULL, &allowed), "Vary: Origin\r\n");
 	assert_true(allowed);
 	assert_true(cors.by_origin);
-	assert_string_equal(cors.vary, "If-Modified-Since, If-None-Match, Origin");
-	assert_string_equal(cors.vary_other, "Origin");
+	assert_string_equal(vary_for(&cors, "http://a", CORS_VARY_NONE), "Vary: Origin\r\n");
+	assert_string_equal(vary_for(&cors, "http://a", CORS_VARY_POSITION),
+	    "Vary: If-Modified-Since, If-None-Match, Origin\r\n");
+	assert_string_equal(
+	    vary_for(&cors, "http://c", CORS_VARY_ACCEPT), "Vary: Accept, Origin\r\n");
 	cors_reset(&cors);
 }
 

@@ -163,25 +163,25 @@ test_the_lines_of_cors_go_with_vary_where_the_origin_decides(void **state UNUSED
 	struct text t = begin();
 	const char *text;
 
-	response_cors(&t, &any, 1, NULL);
+	response_cors(&t, &any, 1, CORS_VARY_NONE);
 	text = text_of(&t);
 	assert_ptr_equal(strstr(text, "Access-Control-Allow-Origin: *\r\n"), text);
 	assert_null(strstr(text, "Vary"));
 	t = begin();
-	response_cors(&t, &any, 1, "If-Modified-Since, If-None-Match");
+	response_cors(&t, &any, 1, CORS_VARY_POSITION);
 	assert_non_null(strstr(text_of(&t), "\r\nVary: If-Modified-Since, If-None-Match\r\n"));
 	t = begin();
-	response_cors(&t, &either, 2, NULL);
+	response_cors(&t, &either, 2, CORS_VARY_NONE);
 	text = text_of(&t);
 	assert_ptr_equal(strstr(text, "Access-Control-Allow-Origin: http://b\r\n"), text);
 	assert_non_null(strstr(text, "\r\nVary: Origin\r\n"));
 	/* Who is not allowed is told so by silence, but a cache must know. */
 	t = begin();
-	response_cors(&t, &either, 0, NULL);
+	response_cors(&t, &either, 0, CORS_VARY_NONE);
 	assert_string_equal(text_of(&t), "Vary: Origin\r\n");
 	t = begin();
-	response_cors(&t, &either, 0, "If-Modified-Since");
-	assert_string_equal(text_of(&t), "Vary: If-Modified-Since, Origin\r\n");
+	response_cors(&t, &either, 0, CORS_VARY_ACCEPT);
+	assert_string_equal(text_of(&t), "Vary: Accept, Origin\r\n");
 	cors_reset(&any);
 	cors_reset(&either);
 }
