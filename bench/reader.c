@@ -26,7 +26,7 @@ reader_init(struct reader *r, enum transport transport, size_t message_size)
 void
 reader_reset(struct reader *r)
 {
-	free(r->pending);
+	free(r->own);
 	memset(r, 0, sizeof(*r));
 }
 
@@ -112,33 +112,70 @@ dechunk(struct reader *r, size_t from)
 	r->ended = r->chunk == CHUNK_LAST;
 }
 
+/* Room for len bytes behind what is kept. */
+static bool
+make_room(struct reader *r, size_t len)
+{
+	size_t cap = r->cap > 0 ? r->cap : 512;
+	char *more;
+
+	if (r->start > 0) {
+		memmove(r->own, r->own + r->start, r->end - r->start);
+		r->end -= r->start;
+		r->start = 0;
+	}
+	while (cap < r->end + len)
+		cap *= 2;
+	if (cap > PENDING_MAX)
+		return false;
+	if (cap > r->cap) {
+		if ((more = realloc(r->own, cap)) == NULL)
+			return false;
+		r->own = more;
+		r->cap = cap;
+	}
+	r->pending = r->own;
+	return true;
+}
+
 bool
-reader_add(struct reader *r, const char *bytes, size_t len)
+reader_add(struct reader *r, char *bytes, size_t len)
 {
 	size_t from;
 
 	consume(r);
-	if (r->end + len > r->cap) {
-		size_t cap = r->cap > 0 ? r->cap : 512;
-		char *more;
-
-		if (r->start > 0) {
-			memmove(r->pending, r->pending + r->start, r->end - r->start);
-			r->end -= r->start;
-			r->start = 0;
-		}
-		while (cap < r->end + len)
-			cap *= 2;
-		if (cap > PENDING_MAX || (more = realloc(r->pending, cap)) == NULL)
-			return false;
-		r->pending = more;
-		r->cap = cap;
+	/* Chunks are taken out in place, which bytes are not to be changed for. */
+	if (r->start == r->end && r->transport == LONGPOLL) {
+		r->pending = bytes;
+		r->end = len;
+		return true;
 	}
+	if (r->end + len > r->cap && !make_room(r, len))
+		return false;
 	from = r->end;
 	memcpy(r->pending + from, bytes, len);
 	r->end += len;
 	if (r->chunked)
 		dechunk(r, from);
+	return true;
+}
+
+bool
+reader_keep(struct reader *r)
+{
+	const char *rest = r->pending + r->start + r->drop;
+	const size_t len = r->end - r->start - r->drop;
+
+	if (r->pending == r->own)
+		return true;
+	r->pending = r->own;
+	r->start = r->end = r->drop = 0;
+	if (len == 0)
+		return true;
+	if (len > r->cap && !make_room(r, len))
+		return false;
+	memcpy(r->own, rest, len);
+	r->end = len;
 	return true;
 }
 
@@ -149,19 +186,15 @@ bad(struct piece *out, const char *what)
 	return READER_BAD;
 }
 
-static bool
-is_field(const char *line, size_t len, const char *name)
-{
-	size_t n = strlen(name);
-
-	return len > n && line[n] == ':' && strncasecmp(line, name, n) == 0;
-}
-
+/* Where the value of a line is, if it is this field's; else NULL. */
 static const char *
-field_value(const char *line, size_t len, size_t *value_len)
+field_value(const char *line, size_t len, const char *name, size_t name_len, size_t *value_len)
 {
-	const char *v = memchr(line, ':', len), *end = line + len;
+	const char *v = line + name_len, *end = line + len;
 
+	if (len <= name_len || *v != ':' || (*line | 0x20) != (*name | 0x20) ||
+	    strncasecmp(line, name, name_len) != 0)
+		return NULL;
 	v++;
 	while (v < end && *v == ' ')
 		v++;
@@ -179,42 +212,44 @@ value_is(const char *value, size_t len, const char *wanted)
 static enum reader_kind
 next_answer(struct reader *r, struct piece *out)
 {
-	const char *p = r->pending + r->start, *end = r->pending + r->end, *head_end, *line;
-	size_t body_len = 0, len;
+	const char *p = r->pending + r->start, *end = r->pending + r->end, *head_end = NULL, *line;
+	size_t body_len = 0;
 	bool has_length = false, accepted = false, chunked = false;
 
-	head_end = memmem(p, (size_t)(end - p), "\r\n\r\n", 4);
-	if (head_end == NULL)
-		return READER_MORE;
-	head_end += 2;
-	if (head_end - p < 14 || memcmp(p, "HTTP/1.1 ", 9) != 0)
-		return bad(out, "not an answer of HTTP/1.1");
-	out->status = (unsigned)atoi(p + 9);
-	for (line = p; line < head_end; line += len + 2) {
-		const char *value;
-		size_t value_len;
+	for (line = p; head_end == NULL;) {
+		const char *feed = memchr(line, '\n', (size_t)(end - line)), *value = NULL;
+		size_t len, value_len = 0;
 
-		len = (size_t)((const char *)memmem(line, (size_t)(head_end - line), "\r\n", 2) -
-			       line);
-		if (line == p || memchr(line, ':', len) == NULL)
-			continue;
-		value = field_value(line, len, &value_len);
-		if (is_field(line, len, "Content-Length")) {
+		if (feed == NULL)
+			return READER_MORE;
+		if (feed == line || feed[-1] != '\r')
+			return bad(out, "a line of a head that ends without CR");
+		len = (size_t)(feed - 1 - line);
+#define IS_FIELD(name) \
+	((value = field_value(line, len, name, sizeof(name) - 1, &value_len)) != NULL)
+		if (line == p) {
+			if (len < 12 || memcmp(p, "HTTP/1.1 ", 9) != 0)
+				return bad(out, "not an answer of HTTP/1.1");
+			out->status = (unsigned)atoi(p + 9);
+		} else if (len == 0) {
+			head_end = feed + 1;
+		} else if (IS_FIELD("Content-Length")) {
 			has_length = true;
 			body_len = strtoul(value, NULL, 10);
-		} else if (is_field(line, len, "Last-Modified")) {
+		} else if (IS_FIELD("Last-Modified")) {
 			out->last_modified = value;
 			out->last_modified_len = value_len;
-		} else if (is_field(line, len, "Etag")) {
+		} else if (IS_FIELD("Etag")) {
 			out->etag = value;
 			out->etag_len = value_len;
-		} else if (is_field(line, len, "Transfer-Encoding")) {
+		} else if (IS_FIELD("Transfer-Encoding")) {
 			chunked = value_is(value, value_len, "chunked");
-		} else if (is_field(line, len, "Sec-WebSocket-Accept")) {
+		} else if (IS_FIELD("Sec-WebSocket-Accept")) {
 			accepted = value_is(value, value_len, WEBSOCKET_ACCEPT);
 		}
+#undef IS_FIELD
+		line = feed + 1;
 	}
-	head_end += 2;
 	r->drop = (size_t)(head_end - p);
 	if (r->transport == LONGPOLL) {
 		if (!has_length && out->status != 304 && out->status != 204)
@@ -245,30 +280,31 @@ next_answer(struct reader *r, struct piece *out)
 static enum reader_kind
 next_event(struct reader *r, struct piece *out)
 {
+	const char *p = r->pending + r->start, *end = r->pending + r->end, *line = p;
+	bool has_data = false;
+
 	for (;;) {
-		const char *p = r->pending + r->start, *end = r->pending + r->end;
-		const char *event_end = memmem(p, (size_t)(end - p), "\n\n", 2), *line;
-		bool has_data = false;
+		const char *line_end = memchr(line, '\n', (size_t)(end - line));
 
-		if (event_end == NULL)
+		if (line_end == NULL)
 			return READER_MORE;
-		event_end++;
-		r->drop = (size_t)(event_end + 1 - p);
-		for (line = p; line < event_end;) {
-			const char *line_end = memchr(line, '\n', (size_t)(event_end - line));
-
-			if (line_end - line >= 5 && memcmp(line, "data:", 5) == 0) {
-				if (has_data)
-					return bad(out, "an event of several lines");
-				has_data = true;
-				out->body = line + 5 + (line[5] == ' ');
-				out->body_len = (size_t)(line_end - out->body);
-			}
-			line = line_end + 1;
+		if (line_end - line >= 5 && memcmp(line, "data:", 5) == 0) {
+			if (has_data)
+				return bad(out, "an event of several lines");
+			has_data = true;
+			out->body = line + 5 + (line[5] == ' ');
+			out->body_len = (size_t)(line_end - out->body);
+		} else if (line_end == line) {
+			r->drop = (size_t)(line_end + 1 - p);
+			if (has_data)
+				return READER_MESSAGE;
+			/* A comment alone, perhaps. */
+			consume(r);
+			if (r->start == r->end)
+				return READER_MORE;
+			p = r->pending + r->start;
 		}
-		if (has_data)
-			return READER_MESSAGE;
-		consume(r);
+		line = line_end + 1;
 	}
 }
 

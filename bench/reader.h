@@ -15,10 +15,12 @@
 #include <stdint.h>
 
 struct reader {
-	char *pending;
-	size_t start, end, cap; /* of pending: what is not taken yet */
-	size_t drop;            /* given out by the last reader_next() */
-	size_t message_size;    /* of an HTTP stream, whose messages nothing else delimits */
+	char *pending; /* own, or what reader_add() was given last */
+	char *own;
+	size_t start, end;   /* of pending: what is not taken yet */
+	size_t cap;          /* of own */
+	size_t drop;         /* given out by the last reader_next() */
+	size_t message_size; /* of an HTTP stream, whose messages nothing else delimits */
 	uint64_t chunk_left;
 	uint8_t transport;
 	uint8_t chunk; /* enum chunk_state in reader.c */
@@ -52,8 +54,12 @@ void reader_init(struct reader *r, enum transport transport, size_t message_size
 /* Frees what is kept; r may be used again after reader_init(). */
 void reader_reset(struct reader *r);
 
-/* Copies len bytes that have come. False if memory ran out. */
-bool reader_add(struct reader *r, const char *bytes, size_t len);
+/*
+ * Takes len bytes that have come, borrowed until reader_keep(), which copies what is left of
+ * them; it is to be called before the next reader_add(). False if memory ran out.
+ */
+bool reader_add(struct reader *r, char *bytes, size_t len);
+bool reader_keep(struct reader *r);
 
 /* The next piece of what has been added. */
 enum reader_kind reader_next(struct reader *r, struct piece *out);
