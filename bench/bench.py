@@ -18,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cases
 import servers
@@ -26,6 +25,8 @@ from cases import Line, Result, Run
 
 # By run and server: the result of each round.
 Results = dict[str, dict[str, list[Result]]]
+# How many rounds there were, and those.
+Saved = tuple[int, Results]
 
 # Between two runs: what the last one left closing is gone.
 PAUSE_S = 0.2
@@ -37,15 +38,17 @@ def measure(
     rounds: int,
     processors: tuple[int | None, int | None],
     file: Path | None,
-) -> tuple[Results, list[str]]:
-    """The results, and what went wrong; who fails a run is left out of its later rounds.
+    before: Saved,
+) -> tuple[Saved, list[str]]:
+    """Add rounds to those before; says what went wrong, too.
 
+    Who fails a run is left out of its later rounds.
     file: where the results so far are written after each round.
     """
-    results: Results = defaultdict(lambda: defaultdict(list))
+    done, results = before
     failures: dict[tuple[str, str], str] = {}
     start = time.monotonic()
-    for number in range(rounds):
+    for number in range(done, done + rounds):
         for run in runs:
             if run.once and number > 0:
                 continue
@@ -65,8 +68,9 @@ def measure(
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps({"rounds": number + 1, "results": results}))
-        print(f"round {number + 1} of {rounds}: {time.monotonic() - start:.0f} s", file=sys.stderr)
-    return results, list(failures.values())
+        took = f"{time.monotonic() - start:.0f} s"
+        print(f"round {number + 1} of {done + rounds}: {took}", file=sys.stderr)
+    return (done + rounds, results), list(failures.values())
 
 
 def figures(line: Line, name: str, results: Results) -> list[float]:
@@ -143,12 +147,16 @@ def report(results: Results, names: Sequence[str], rounds: int) -> str:
     return "\n".join(text)
 
 
-def saved_results(saved: dict[str, Any]) -> Results:
+def saved_in(file: Path | None) -> Saved:
+    """What was written there; nothing without a file."""
     results: Results = defaultdict(lambda: defaultdict(list))
+    if file is None:
+        return 0, results
+    saved = json.loads(file.read_text())
     for run, by_server in saved["results"].items():
         for name, rounds in by_server.items():
             results[run][name] = rounds
-    return results
+    return saved["rounds"], results
 
 
 def choose_processors() -> tuple[int | None, int | None]:
@@ -170,6 +178,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write all figures here, after each round"
     )
+    parser.add_argument("--more", action="store_true", help="add rounds to those in that file")
     parser.add_argument("--from-json", type=Path, metavar="FILE", help="tables of such a file")
     given = parser.parse_args(arguments)
     names = given.servers.split(",")
@@ -182,20 +191,25 @@ def main(arguments: Sequence[str]) -> int:
         print("\n".join(run.name for run in runs))
         return 0
     if given.from_json:
-        saved = json.loads(given.from_json.read_text())
-        print(report(saved_results(saved), names, saved["rounds"]))
+        rounds, results = saved_in(given.from_json)
+        print(report(results, names, rounds))
         return 0
+    if given.more and not given.json:
+        parser.error("--more needs --json, where the rounds so far are")
     if given.quick:
         given.rounds = 1
         runs = [run.quick() for run in runs]
     try:
         if "nchan" in names:
             servers.find_nchan()
-        results, failures = measure(runs, names, given.rounds, choose_processors(), given.json)
+        before = saved_in(given.json if given.more else None)
+        (rounds, results), failures = measure(
+            runs, names, given.rounds, choose_processors(), given.json, before
+        )
     except servers.Failed as error:
         print(error, file=sys.stderr)
         return 2
-    print(report(results, names, given.rounds))
+    print(report(results, names, rounds))
     if failures:
         print("\nFailed:\n" + "\n".join(failures))
     return 1 if failures else 0

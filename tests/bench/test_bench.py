@@ -39,6 +39,23 @@ def test_benchmark_runs_and_prints_its_tables(name: str, tmp_path: Path) -> None
             assert result["deliveries"] == result["publishes"] * per_channel, run
 
 
+def test_rounds_are_added_to_those_of_an_earlier_run(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    for rounds, more in ((1, []), (2, ["--more"]), (1, [])):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "bench/bench.py"), "--quick", "--servers", "floor"]
+            + ["--runs", "publish", "--json", str(figures), *more],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"rounds: {rounds}." in done.stdout
+        saved = json.loads(figures.read_text())
+        assert saved["rounds"] == len(saved["results"]["publish"]["floor"]) == rounds
+
+
 def test_benchmark_knows_no_other_servers() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "bench/bench.py"), "--quick", "--servers", "floor,nowhere"],
