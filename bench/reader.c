@@ -119,6 +119,8 @@ make_room(struct reader *r, size_t len)
 	size_t cap = r->cap > 0 ? r->cap : 512;
 	char *more;
 
+	if (r->end + len <= r->cap)
+		return true;
 	if (r->start > 0) {
 		memmove(r->own, r->own + r->start, r->end - r->start);
 		r->end -= r->start;
@@ -150,7 +152,7 @@ reader_add(struct reader *r, char *bytes, size_t len)
 		r->end = len;
 		return true;
 	}
-	if (r->end + len > r->cap && !make_room(r, len))
+	if (!make_room(r, len))
 		return false;
 	from = r->end;
 	memcpy(r->pending + from, bytes, len);
@@ -172,7 +174,7 @@ reader_keep(struct reader *r)
 	r->start = r->end = r->drop = 0;
 	if (len == 0)
 		return true;
-	if (len > r->cap && !make_room(r, len))
+	if (!make_room(r, len))
 		return false;
 	memcpy(r->own, rest, len);
 	r->end = len;

@@ -43,11 +43,12 @@ fetch(const struct channel *ch)
 	__builtin_prefetch(&ch->entry);
 }
 
-/* Nobody finds it any more: frees it, unless notes are on their way that name it. */
+/* Frees one that is out of the table, once no connection remembers it and no note names it. */
 static void
 free_gone(struct channel *ch)
 {
-	if (ch->remembered > 0 || atomic_load_explicit(&ch->watch.noted, memory_order_relaxed) > 0)
+	if (!ch->gone || ch->remembered > 0 ||
+	    atomic_load_explicit(&ch->watch.noted, memory_order_relaxed) > 0)
 		return;
 	channel_id_unref(ch->id);
 	free(ch);
@@ -109,9 +110,7 @@ find_or_make(struct worker *w, struct store *store, const struct channel_key *ke
 	ch->store = store;
 	ch->watch.mailbox = w->mailbox;
 	list_init(&ch->waiters);
-	ch->entry.hash = key->hash;
-	ch->entry.key = ch->id->bytes;
-	ch->entry.key_len = key->len;
+	ch->entry = channel_id_entry(ch->id);
 	table_add(t, &ch->entry);
 	return ch;
 }
@@ -144,8 +143,7 @@ channel_forget(struct channel *ch)
 	if (ch == NULL)
 		return;
 	ch->remembered--;
-	if (ch->gone)
-		free_gone(ch);
+	free_gone(ch);
 }
 
 bool
@@ -245,8 +243,7 @@ channel_free_note(struct store_note *note)
 
 	atomic_fetch_sub_explicit(&note->watch->noted, 1, memory_order_relaxed);
 	store_note_free(note);
-	if (ch->gone)
-		free_gone(ch);
+	free_gone(ch);
 }
 
 /*

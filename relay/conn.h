@@ -110,6 +110,14 @@ conn_subscribes(const struct conn *conn)
 	return conn->exchange == EXCHANGE_SUBSCRIBER;
 }
 
+/* The request at hand is over: no channel is remembered of it. */
+static inline void
+conn_end_exchange(struct conn *conn)
+{
+	conn->exchange = EXCHANGE_NONE;
+	conn->channel = NULL;
+}
+
 /* Something will be sent soon: begins to fetch into the cache what that needs. */
 static inline void
 conn_expect(const struct conn *conn)

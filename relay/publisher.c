@@ -79,8 +79,7 @@ finish(struct publication *pub)
 	} else if (conn != NULL && pub->frame) {
 		websocket_published(conn, pub->status);
 	} else if (conn != NULL) {
-		conn->exchange = EXCHANGE_NONE;
-		conn->channel = NULL;
+		conn_end_exchange(conn);
 		/* Where the socket is full, what follows the sending takes it up. */
 		if (conn->state == CONN_ANSWERING)
 			conn_next(conn);
@@ -147,8 +146,7 @@ publisher_end(struct conn *conn)
 {
 	struct publication *pub = conn->publication;
 
-	conn->exchange = EXCHANGE_NONE;
-	conn->channel = NULL;
+	conn_end_exchange(conn);
 	publisher_forget(pub);
 }
 

@@ -57,8 +57,7 @@ struct statistics {
 static void
 forget(struct statistics *st)
 {
-	st->conn->exchange = EXCHANGE_NONE;
-	st->conn->channel = NULL;
+	conn_end_exchange(st->conn);
 	free(st->body);
 	free(st);
 }

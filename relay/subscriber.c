@@ -69,8 +69,7 @@ free_subscriber(struct subscriber *sub)
 	struct conn *conn = sub->conn;
 	struct worker *w = conn->worker;
 
-	conn->exchange = EXCHANGE_NONE;
-	conn->channel = NULL;
+	conn_end_exchange(conn);
 	for (unsigned i = 0; i < sub->n_subs; i++) {
 		struct channel *ch = sub->subs[i].channel;
 

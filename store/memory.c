@@ -304,9 +304,7 @@ make(struct memory *m, const struct channel_key *key, enum channel_maker maker)
 	ch->maker = (uint8_t)maker;
 	ch->dropped = m->forgotten;
 	ch->made = m->last;
-	ch->entry.hash = key->hash;
-	ch->entry.key = ch->id->bytes;
-	ch->entry.key_len = key->len;
+	ch->entry = channel_id_entry(ch->id);
 	table_add(&m->channels, &ch->entry);
 	m->bytes += channel_cost(key->len);
 	note_empty(m, ch);

@@ -70,6 +70,14 @@ struct channel_id *channel_id_new(const struct channel_key *key);
 struct channel_id *channel_id_ref(struct channel_id *id);
 void channel_id_unref(struct channel_id *id);
 
+/* What puts an element into a table under this id, which must outlast it there. */
+static inline struct table_entry
+channel_id_entry(const struct channel_id *id)
+{
+	return (struct table_entry){
+	    .hash = id->key.hash, .key = id->key.bytes, .key_len = id->key.len};
+}
+
 /* Where a store keeps a message: the memory store's, under its lock. */
 struct message_place {
 	struct link order; /* in struct memory: by_age, or kept */
