@@ -6,44 +6,52 @@
 #include <time.h>
 
 static _Thread_local struct {
-	bool fresh; /* ms and wall_s were read in this turn */
-	bool fixed; /* set by a test */
+	bool ms_read, wall_read; /* in this turn */
+	bool fixed;              /* set by a test */
 	uint64_t ms;
 	int64_t wall_s;
 } now;
 
 /* Apart from its callers, which are called many times a request and read it once a turn. */
 static NOINLINE void
-read_clock(void)
+read_ms(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	now.ms = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	now.ms_read = true;
+}
+
+static NOINLINE void
+read_wall(void)
+{
+	struct timespec ts;
+
 	clock_gettime(CLOCK_REALTIME, &ts);
 	now.wall_s = ts.tv_sec;
-	now.fresh = true;
+	now.wall_read = true;
 }
 
 void
 clock_turn(void)
 {
-	now.fresh = now.fixed;
+	now.ms_read = now.wall_read = now.fixed;
 }
 
 uint64_t
 clock_ms(void)
 {
-	if (!now.fresh)
-		read_clock();
+	if (!now.ms_read)
+		read_ms();
 	return now.ms;
 }
 
 int64_t
 clock_wall_s(void)
 {
-	if (!now.fresh)
-		read_clock();
+	if (!now.wall_read)
+		read_wall();
 	return now.wall_s;
 }
 
@@ -60,8 +68,7 @@ clock_wall_now(int64_t *second, int64_t *us)
 void
 clock_set(uint64_t ms, int64_t wall_s)
 {
-	now.fixed = true;
-	now.fresh = true;
+	now.fixed = now.ms_read = now.wall_read = true;
 	now.ms = ms;
 	now.wall_s = wall_s;
 }

@@ -227,7 +227,7 @@ accept_one(struct socket *s)
 	if (fd >= 0) {
 		if (peer_len == 0)
 			peer.ss_family = AF_UNIX;
-		if (conn_new(w, fd, (struct sockaddr *)&peer) == NULL)
+		if (conn_new(w, fd, (struct sockaddr *)&peer) < 0)
 			log_errorx("out of memory: a connection was not accepted");
 		return true;
 	}

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import itertools
 import json
 import os
 import re
+import signal
 import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .client import Connection, wait_until
+from .client import Connection, request_bytes, wait_until
 from .conftest import StartRelay
 from .daemon import CANNOT_BIND, Daemon, config, run
+from .streams import EVENTS, Stream
 
 
 def config_text(port: int, workers: int, address: str = "127.0.0.1") -> str:
@@ -122,6 +127,82 @@ def test_a_unix_socket_holds_subscribers(start_relay: StartRelay, socket_path: P
         relay.wait_until_held("d", 1)
         subscriber.half_close()
         relay.wait_until_held("d", 0)
+
+
+# What a client did before it was accepted: it is read before its socket is watched
+
+
+@contextlib.contextmanager
+def not_accepting(relay: Daemon) -> Iterator[None]:
+    """What clients do now is all there when the relay accepts them."""
+    relay.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        relay.send_signal(signal.SIGCONT)
+
+
+def test_requests_that_came_before_their_connections_were_accepted_are_answered(
+    relay: Daemon,
+) -> None:
+    relay.publish("c", b"first")
+    with not_accepting(relay):
+        whole, pipelined, begun, silent = (relay.connect() for _ in range(4))
+        whole.send_request("GET", "/sub/c")
+        pipelined.send(request_bytes("POST", "/pub/c", body=b"second"))
+        pipelined.send(request_bytes("GET", "/sub/c"))
+        get = request_bytes("GET", "/sub/c")
+        begun.send(get[:-9])
+    assert whole.read_response().body == b"first"
+    assert pipelined.read_response("POST").status == 202
+    assert pipelined.read_response().body == b"first"
+    begun.wait_until_read()
+    begun.send(get[-9:])
+    assert begun.read_response().body == b"first"
+    silent.send(get)
+    assert silent.read_response().body == b"first"
+
+
+def test_who_left_before_it_was_accepted_is_not_held(relay: Daemon) -> None:
+    relay.put("c")
+    with not_accepting(relay):
+        stays, *leave = (relay.connect() for _ in range(10))
+        for client in (stays, *leave):
+            client.send_request("GET", "/sub/c")
+        for client, end in zip(
+            leave, itertools.cycle((Connection.half_close, Connection.close, Connection.reset))
+        ):
+            end(client)
+    relay.wait_until_held("c", 1)
+    assert relay.post("c", b"m").status == 201
+    assert stays.read_response().body == b"m"
+
+
+def test_who_published_and_half_closed_before_it_was_accepted_is_answered(relay: Daemon) -> None:
+    with not_accepting(relay):
+        publisher, idle = relay.connect(), relay.connect()
+        publisher.send_request("POST", "/pub/c", body=b"m")
+        publisher.half_close()
+        idle.half_close()
+    assert publisher.read_response("POST").status == 202
+    publisher.assert_closed()
+    idle.assert_closed()
+    assert relay.stored("c") == 1
+
+
+def test_a_stream_that_fills_its_socket_when_it_is_accepted_goes_on(relay: Daemon) -> None:
+    for n in range(9):
+        relay.post("c", b"%d " % n + b"x" * 900_000)
+    with not_accepting(relay):
+        slow = Stream(relay, "c", EVENTS, receive_buffer=4096)
+    slow.read_head()
+    slow.widen()
+    assert [e.data.split(" ")[0] for e in slow.read_events(9)] == [str(n) for n in range(9)]
+    relay.wait_until_held("c", 1)
+    relay.post("c", b"last")
+    assert slow.read_event().data == "last"
+    slow.close()
+    relay.wait_until_held("c", 0)
 
 
 def unix_text(path: Path, workers: int) -> str:

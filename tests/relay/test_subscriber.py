@@ -106,6 +106,7 @@ def test_a_connection_polls_on_seconds_later(relay: Daemon) -> None:
     assert poll.response().body == other.response().body == b"before"
     time.sleep(7)
     poll.again("/sub/c", position)
+    relay.wait_until_held("c", 1)
     relay.hold("c", position)
     other.again("/sub/c", position)
     relay.wait_until_held("c", 3)
