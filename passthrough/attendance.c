@@ -275,19 +275,14 @@ new_entry(struct attendance *a, const struct key *key, const struct attendee *wh
 }
 
 /* It has arrived, and Django is to hear of it. */
-static int
-arrive(struct attendance *a, struct entry *e, const char *lines, size_t len)
+static void
+arrive(struct attendance *a, struct entry *e, struct notice_headers *headers)
 {
-	struct notice_headers *headers = notice_headers_new(lines, len);
-
-	if (headers == NULL)
-		return -1;
 	notice_headers_unref(e->headers);
-	e->headers = headers;
+	e->headers = notice_headers_ref(headers);
 	/* Before the notice, within which the chain may become idle. */
 	set_state(a, e, PRESENT);
 	e->taken = notify(e, PASSTHROUGH_SUBSCRIBE);
-	return 0;
 }
 
 /* One more request of an attendee that Django knows of; false: it does not. */
@@ -312,7 +307,7 @@ attendance_rejoin(struct attendance *a, const struct attendee *who)
 }
 
 int
-attendance_join(struct attendance *a, const struct attendee *who, const char *lines, size_t len)
+attendance_join(struct attendance *a, const struct attendee *who, struct notice_headers *headers)
 {
 	struct entry *e;
 	struct key key;
@@ -321,17 +316,11 @@ attendance_join(struct attendance *a, const struct attendee *who, const char *li
 	e = find(a, &key);
 	if (rejoin(a, e))
 		return 0;
-	if (e == NULL) {
+	if (e == NULL)
 		e = new_entry(a, &key, who);
-		if (e == NULL)
-			return -1;
-		if (arrive(a, e, lines, len) < 0) {
-			free_entry(a, e);
-			return -1;
-		}
-	} else if (arrive(a, e, lines, len) < 0) {
+	if (e == NULL)
 		return -1;
-	}
+	arrive(a, e, headers);
 	e->held++;
 	return 0;
 }

@@ -20,6 +20,7 @@
 
 struct attendance;
 struct event_base;
+struct notice_headers;
 struct passthrough;
 
 /* All borrowed. */
@@ -44,16 +45,16 @@ struct attendance *attendance_new(
 void attendance_free(struct attendance *a);
 
 /*
- * A request of the attendee is held; lines (struct notice_headers) go along with its
- * notices if it arrives with this one, or if its arrival was given up unsent and is now
- * told again. 0, or -1 when out of memory: then nothing has joined.
+ * A request of the attendee is held; headers (counted by us) go along with its notices if
+ * it arrives with this one, or if its arrival was given up unsent and is now told again.
+ * 0, or -1 when out of memory: then nothing has joined.
  *
- * Nearly all are of an attendee that Django knows of, which needs no lines: who has them
+ * Nearly all are of an attendee that Django knows of, which needs no headers: who has them
  * still to be put together asks first whether it has rejoined. False: nothing has joined.
  */
 bool attendance_rejoin(struct attendance *a, const struct attendee *who) MUST_CHECK;
-int attendance_join(struct attendance *a, const struct attendee *who, const char *lines, size_t len)
-    MUST_CHECK;
+int attendance_join(
+    struct attendance *a, const struct attendee *who, struct notice_headers *headers) MUST_CHECK;
 /* One that has joined is no longer held; one that could not is passed over. */
 void attendance_leave(struct attendance *a, const struct attendee *who);
 

@@ -141,7 +141,7 @@ notice_headers_new(const char *lines, size_t len)
 	h = malloc(sizeof(*h) + len);
 	if (h == NULL)
 		return NULL;
-	h->refs = 1;
+	atomic_init(&h->refs, 1);
 	h->len = len;
 	memcpy(h->lines, lines, len);
 	return h;
@@ -150,14 +150,14 @@ notice_headers_new(const char *lines, size_t len)
 struct notice_headers *
 notice_headers_ref(struct notice_headers *h)
 {
-	h->refs++;
+	atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
 	return h;
 }
 
 void
 notice_headers_unref(struct notice_headers *h)
 {
-	if (h != NULL && --h->refs == 0)
+	if (h != NULL && atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1)
 		free(h);
 }
 

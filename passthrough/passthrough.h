@@ -12,6 +12,7 @@
 
 #include "base/attr.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,13 +60,12 @@ struct passthrough *passthrough_new(
 void passthrough_free(struct passthrough *p);
 
 /*
- * Header lines that go along with a notice: an immutable counted block of
- * "Name: value" strings, each ended by NUL, the whole ended by an empty string. Owned
- * by one worker's thread. The caller has left out what is not passed on and added
- * X-Forwarded-*: here the values go out byte for byte.
+ * Header lines that go along with a notice: "Name: value" strings, each ended by NUL, the
+ * whole ended by an empty string. Immutable, counted, for all threads. The caller has left
+ * out what is not passed on and added X-Forwarded-*: here the values go out byte for byte.
  */
 struct notice_headers {
-	unsigned refs;
+	atomic_uint refs;
 	size_t len; /* bytes of lines, the final NUL included */
 	char lines[];
 };

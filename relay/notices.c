@@ -27,8 +27,11 @@
 struct notices {
 	/* Where there is no passthrough_linger; NULL until there is none. */
 	struct notice_chain *chain;
-	struct notice_headers *headers; /* of the latest subscribe */
-	struct table_digest who;        /* where there is: the attendee of the latest */
+	struct table_digest who; /* where there is: the attendee of the latest subscribe */
+	/* Of the latest whose headers were needed; kept, for those of the next poll are the same
+	 * mostly, and shared with the notices or the attendee that they go along with. */
+	struct notice_headers *headers;
+	struct table_digest of; /* headers: of what they were put together from */
 };
 
 /* Names that are not passed on; a '*' at the end stands for any rest. */
@@ -181,6 +184,50 @@ collect(struct text *t, const struct conn *conn, const struct request *req)
 	text_add(t, "", 1);
 }
 
+static void
+add_part(struct text *t, struct slice part)
+{
+	text_add(t, part.p, part.len);
+	text_add(t, "", 1);
+}
+
+/* All that collect() goes by, but for the peer, which stays. A poll's position, which does not
+ * stay, is in conditions (If-*), and these are not passed on. */
+static struct table_digest
+digest_headers(const struct conn *conn, const struct request *req)
+{
+	struct text t = text_in(conn->worker->text_buf, conn->worker->text_size);
+	struct slice name, value;
+
+	for (size_t i = 0; request_header_at(req, i, &name, &value); i++) {
+		if (fits(name, "If-*"))
+			continue;
+		add_part(&t, name);
+		add_part(&t, value);
+	}
+	assert(text_ok(&t)); /* less than the lines of a notice */
+	return table_digest(t.start, text_len(&t));
+}
+
+/* The headers that go along with a notice of this request, borrowed; NULL: out of memory. */
+static struct notice_headers *
+headers_of(const struct conn *conn, const struct request *req)
+{
+	const struct table_digest of = digest_headers(conn, req);
+	struct notices *n = conn->notices;
+	struct text t;
+
+	if (n->headers != NULL && memcmp(&n->of, &of, sizeof(of)) == 0)
+		return n->headers;
+	t = text_in(conn->worker->text_buf, conn->worker->text_size);
+	collect(&t, conn, req);
+	assert(text_ok(&t)); /* text_size is made for it */
+	notice_headers_unref(n->headers);
+	n->headers = notice_headers_new(t.start, text_len(&t));
+	n->of = of;
+	return n->headers;
+}
+
 /* --- who the subscriber is --- */
 
 static struct slice
@@ -223,13 +270,6 @@ is_identity(const struct location *loc, struct slice cookie)
 		    memcmp(loc->identity[i], cookie.p, cookie.len) == 0)
 			return true;
 	return false;
-}
-
-static void
-add_part(struct text *t, struct slice part)
-{
-	text_add(t, part.p, part.len);
-	text_add(t, "", 1);
 }
 
 /*
@@ -279,8 +319,7 @@ struct attendance_note {
 	const struct location *loc;
 	struct channel_id *id; /* counted */
 	struct table_digest who;
-	size_t len; /* of lines: none where it left */
-	char lines[];
+	struct notice_headers *headers; /* counted; NULL where it left */
 };
 
 static struct attendee
@@ -308,9 +347,9 @@ owner(const struct relay *relay, const struct channel_id *id, struct table_diges
 
 static int
 post(struct worker *to, enum note_kind kind, const struct location *loc, struct channel_id *id,
-    struct table_digest who, const char *lines, size_t len)
+    struct table_digest who, struct notice_headers *headers)
 {
-	struct attendance_note *an = malloc(sizeof(*an) + len);
+	struct attendance_note *an = malloc(sizeof(*an));
 
 	if (an == NULL)
 		return -1;
@@ -318,9 +357,7 @@ post(struct worker *to, enum note_kind kind, const struct location *loc, struct 
 	an->loc = loc;
 	an->id = channel_id_ref(id);
 	an->who = who;
-	an->len = len;
-	if (len > 0)
-		memcpy(an->lines, lines, len);
+	an->headers = headers == NULL ? NULL : notice_headers_ref(headers);
 	mailbox_post(to->mailbox, &an->note);
 	mailbox_wake(to->mailbox);
 	return 0;
@@ -332,6 +369,7 @@ notices_forget_note(struct note *note)
 	struct attendance_note *an = CONTAINER_OF(note, struct attendance_note, note);
 
 	channel_id_unref(an->id);
+	notice_headers_unref(an->headers);
 	free(an);
 }
 
@@ -343,17 +381,17 @@ join(
 	const struct table_digest who = identify(conn, loc, req);
 	const struct attendee a = attendee(loc, id, who);
 	struct worker *to = owner(w->relay, id, who);
-	struct text t;
+	struct notice_headers *headers;
 
 	conn->notices->who = who;
 	if (to == w && attendance_rejoin(w->attendance, &a))
 		return 0;
-	t = text_in(w->text_buf, w->text_size);
-	collect(&t, conn, req);
-	assert(text_ok(&t)); /* text_size is made for it */
+	headers = headers_of(conn, req);
+	if (headers == NULL)
+		return -1;
 	if (to == w)
-		return attendance_join(w->attendance, &a, t.start, text_len(&t));
-	return post(to, NOTE_JOINED, loc, id, who, t.start, text_len(&t));
+		return attendance_join(w->attendance, &a, headers);
+	return post(to, NOTE_JOINED, loc, id, who, headers);
 }
 
 static void
@@ -366,7 +404,7 @@ leave(const struct conn *conn, const struct location *loc, struct channel_id *id
 		const struct attendee a = attendee(loc, id, who);
 
 		attendance_leave(w->attendance, &a);
-	} else if (post(to, NOTE_LEFT, loc, id, who, NULL, 0) < 0) {
+	} else if (post(to, NOTE_LEFT, loc, id, who, NULL) < 0) {
 		log_errorx("out of memory: that a subscriber left will not be told");
 	}
 }
@@ -385,7 +423,7 @@ notices_work_note(struct worker *w, struct note *note)
 
 	if (note->kind == NOTE_LEFT)
 		attendance_leave(w->attendance, &a);
-	else if (attendance_join(w->attendance, &a, an->lines, an->len) < 0)
+	else if (attendance_join(w->attendance, &a, an->headers) < 0)
 		log_no_memory();
 	notices_forget_note(note);
 }
@@ -397,23 +435,12 @@ static int
 subscribe(struct conn *conn, const struct location *loc, const struct channel_id *id,
     const struct request *req)
 {
-	struct text t = text_in(conn->worker->text_buf, conn->worker->text_size);
 	struct notices *n = conn->notices;
 
 	if (n->chain == NULL)
 		n->chain = notice_chain_new(conn->worker->passthrough);
-	if (n->chain == NULL)
+	if (n->chain == NULL || headers_of(conn, req) == NULL)
 		return -1;
-	collect(&t, conn, req);
-	assert(text_ok(&t)); /* text_size is made for it */
-	/* The same as with the last poll, mostly: then nothing is copied. */
-	if (n->headers == NULL || n->headers->len != text_len(&t) ||
-	    memcmp(n->headers->lines, t.start, text_len(&t)) != 0) {
-		notice_headers_unref(n->headers);
-		n->headers = notice_headers_new(t.start, text_len(&t));
-		if (n->headers == NULL)
-			return -1;
-	}
 	return passthrough_notify(n->chain, PASSTHROUGH_SUBSCRIBE, loc->passthrough, id->key.bytes,
 		   id->key.len, n->headers)
 		   ? 0

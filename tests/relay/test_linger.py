@@ -179,6 +179,36 @@ def test_who_returns_too_late_has_a_second_pair(
     assert visits == [b"1", b"1", b"2", b"2", b"3", b"3"]
 
 
+@pytest.mark.parametrize("linger", [0, 0.05])
+def test_each_arrival_by_one_connection_is_told_with_the_headers_of_its_own_request(
+    start_relay: StartRelay, django: FakeDjango, linger: float
+) -> None:
+    """Those of the last request are kept: for the next one only if it has the same."""
+    relay = start_relay(lingering(django.url, linger))
+    pages = [("X-Page", "1"), ("X-Page", "1"), ("X-Page", "2"), ("X-Other", "2"), ("X-Page", "2")]
+    ips = ["1.2.3.4", "1.2.3.4", "1.2.3.4", "1.2.3.4", "5.6.7.8"]
+    # Attendees of several workers, whatever worker the connection is of.
+    channels = [f"c{n}" for n in range(6)]
+    connection, position = relay.connect(), None
+    for n, ((name, value), ip) in enumerate(zip(pages, ips, strict=True)):
+        for channel in channels:
+            headers = {**ANNA, name: value, "X-Forwarded-For": ip}
+            if position is not None:
+                headers |= position.headers
+            connection.send_request("GET", f"/sub/{channel}", headers)
+            relay.wait_until_held(channel, 1)
+            relay.publish(channel, b"m")
+            position = connection.read_response().position
+        django.wait_for(2 * len(channels) * (n + 1))
+    for channel in channels:
+        told = [notice for notice in django.notices if notice.channel == channel.encode()]
+        assert [notice.event for notice in told] == PAIR * len(pages)
+        for notice, (name, value), ip in zip(told[::2], pages, ips, strict=True):
+            assert notice.header(name) == value.encode()
+            assert notice.header("X-Other" if name == "X-Page" else "X-Page") is None
+            assert notice.header("X-Forwarded-For") == f"{ip}, 127.0.0.1".encode()
+
+
 def test_who_returns_while_its_leaving_is_not_yet_told_does_not_overtake_it(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:

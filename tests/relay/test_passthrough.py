@@ -692,7 +692,7 @@ def test_shutdown_does_not_wait_for_a_dead_django(
         (301, "SECURE_SSL_REDIRECT.*PREPEND_WWW|PREPEND_WWW.*SECURE_SSL_REDIRECT"),
         (302, "SECURE_SSL_REDIRECT|login"),
         (404, "(?i)no such url|urls"),
-        (500, "500"),
+        (500, "status 500"),
     ],
 )
 def test_the_first_refused_notice_is_logged_with_its_likely_cause(

@@ -212,6 +212,16 @@ attendee(const char *channel, const char *who, uint32_t linger_ms)
 	};
 }
 
+static int
+join_with(const struct attendee *a, const char *lines, size_t len)
+{
+	struct notice_headers *headers = notice_headers_new(lines, len);
+	int rc = attendance_join(env.a, a, headers);
+
+	notice_headers_unref(headers);
+	return rc;
+}
+
 static void
 join(const char *channel, const char *who, uint32_t linger_ms)
 {
@@ -221,7 +231,7 @@ join(const char *channel, const char *who, uint32_t linger_ms)
 
 	lines[len + 1] = '\0';
 	if (!attendance_rejoin(env.a, &a))
-		assert_int_equal(attendance_join(env.a, &a, lines, (size_t)len + 2), 0);
+		assert_int_equal(join_with(&a, lines, (size_t)len + 2), 0);
 }
 
 static void
@@ -295,9 +305,9 @@ test_who_is_known_needs_no_lines_and_who_has_left_does(void **state UNUSED)
 
 	begin(100);
 	assert_false(attendance_rejoin(env.a, &a));
-	assert_int_equal(attendance_join(env.a, &a, lines, sizeof(lines)), 0);
+	assert_int_equal(join_with(&a, lines, sizeof(lines)), 0);
 	ASSERT_EVENTS("+c anna");
-	assert_int_equal(attendance_join(env.a, &a, lines, sizeof(lines)), 0);
+	assert_int_equal(join_with(&a, lines, sizeof(lines)), 0);
 	assert_true(attendance_rejoin(env.a, &a));
 	for (int held = 3; held > 0; held--)
 		attendance_leave(env.a, &a);
@@ -453,8 +463,7 @@ test_place_channel_and_identity_tell_attendees_apart(void **state UNUSED)
 	join("c", "anna", 10);
 	join("c", "ben", 10);
 	join("cc", "anna", 10);
-	assert_int_equal(
-	    attendance_join(env.a, &elsewhere, LINES("anna"), sizeof(LINES("anna"))), 0);
+	assert_int_equal(join_with(&elsewhere, LINES("anna"), sizeof(LINES("anna"))), 0);
 	RUN_UNTIL(env.n_events == 4 && passthrough_idle(env.p));
 	leave("c", "anna", 10);
 	clock_set(START_MS + 10, 1);
