@@ -33,8 +33,6 @@
 
 static_assert(sizeof(struct conn) <= 256, "an idle connection must stay small");
 
-/* What the loop tells of every connection. */
-#define EVENTS (EV_READ | EV_CLOSED | EV_ET | EV_PERSIST)
 /* Reads of one connection in a row, so that one that never stops does not starve others. */
 #define READS_IN_A_ROW 4
 /* How long what still comes is dropped after our FIN, so that no reset overtakes the
@@ -185,25 +183,6 @@ on_event(UNUSED evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/*
- * The socket is full: from now on the loop tells of room, too. Few connections ever need
- * that. What the loop has not told yet of the others is told again.
- */
-static bool
-await_room(struct conn *conn)
-{
-	const int fd = conn_fd(conn);
-
-	if (event_get_events(&conn->event) & EV_WRITE)
-		return true;
-	event_del(&conn->event);
-	event_assign(&conn->event, conn->worker->base, fd, EVENTS | EV_WRITE, on_event, conn);
-	if (event_add(&conn->event, NULL) == 0)
-		return true;
-	conn_close(conn, "out of memory");
-	return false;
-}
-
 static void
 set_peer(struct conn *conn, const struct sockaddr *peer)
 {
@@ -225,32 +204,32 @@ set_peer(struct conn *conn, const struct sockaddr *peer)
 	}
 }
 
-int
+struct conn *
 conn_new(struct worker *w, int fd, const struct sockaddr *peer)
 {
 	struct conn *conn = slab_get(&w->conn_slab);
 
-	if (conn == NULL) {
-		close(fd);
-		return -1;
-	}
+	if (conn == NULL)
+		goto err_close;
 	conn->worker = w;
 	conn->number = (uint32_t)++w->next_conn;
 	set_peer(conn, peer);
-	event_assign(&conn->event, w->base, fd, EVENTS, on_event, conn);
+	if (event_assign(&conn->event, w->base, fd,
+		EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, conn) < 0 ||
+	    event_add(&conn->event, NULL) < 0)
+		goto err_put;
 	w->n_conns++;
 	atomic_fetch_add_explicit(&w->relay->n_conns, 1, memory_order_relaxed);
 	conn_set_state(conn, CONN_READING);
 	set_deadline(conn, w->config->limits.header_timeout_ms);
 	log_conn(conn, "accepted");
-	/* A client on this machine has sent its request by now, and read before the socket is
-	 * watched it costs no event and no turn of the loop. What comes after it, or is there
-	 * already and was not read, such as a FIN, is told when the watching begins. */
-	conn_read(conn);
-	if (conn->state == CONN_CLOSED || event_add(&conn->event, NULL) == 0)
-		return 0;
-	conn_close(conn, "out of memory");
-	return -1;
+	return conn;
+
+err_put:
+	slab_put(&w->conn_slab, conn);
+err_close:
+	close(fd);
+	return NULL;
 }
 
 void
@@ -348,8 +327,6 @@ push(struct conn *conn, const char *data, size_t len)
 		if (n >= 0) {
 			done += (size_t)n;
 		} else if (errno == EAGAIN) {
-			if (!await_room(conn))
-				return -1;
 			break;
 		} else if (errno != EINTR) {
 			conn_close(conn, "the peer is gone");
@@ -426,8 +403,6 @@ conn_write(struct conn *conn, struct bytes *const *parts, unsigned n)
 	left = sent < 0 ? 0 : (size_t)sent;
 	while (part < n && left >= parts[part]->len)
 		left -= parts[part++]->len;
-	if (part < n && !await_room(conn))
-		return -1;
 	/* One that has begun must follow; of those behind it nothing is kept. */
 	if (part < n && (left > 0 || part == 0)) {
 		send_later(conn, bytes_ref(parts[part]), left);

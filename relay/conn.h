@@ -100,11 +100,8 @@ struct answer {
 	size_t body_len;
 };
 
-/*
- * Takes fd, which is non-blocking, and what it has sent by now: a request that is there is
- * worked at once. -1, and fd closed, when out of memory.
- */
-int conn_new(struct worker *w, int fd, const struct sockaddr *peer) MUST_CHECK;
+/* Takes fd, which is non-blocking. NULL, and fd closed, when out of memory. */
+struct conn *conn_new(struct worker *w, int fd, const struct sockaddr *peer);
 
 /* The request at hand is a subscriber's. */
 static inline bool

@@ -185,8 +185,10 @@ pause_accepting(struct listener *l, const char *why)
 		    atomic_load(&l->worker->relay->n_conns));
 	l->warned = true;
 	l->paused = true;
+	/* In a drain those that were emptied before have none any more. */
 	for (unsigned i = 0; i < l->n_sockets; i++)
-		event_del(l->sockets[i].event);
+		if (l->sockets[i].event != NULL)
+			event_del(l->sockets[i].event);
 	evtimer_add(l->pause_timer, &tv);
 }
 
@@ -227,7 +229,7 @@ accept_one(struct socket *s)
 	if (fd >= 0) {
 		if (peer_len == 0)
 			peer.ss_family = AF_UNIX;
-		if (conn_new(w, fd, (struct sockaddr *)&peer) < 0)
+		if (conn_new(w, fd, (struct sockaddr *)&peer) == NULL)
 			log_errorx("out of memory: a connection was not accepted");
 		return true;
 	}

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from .client import Poll
+from .client import Connection, Poll
 from .conftest import StartRelay
 from .daemon import OK, Daemon, config
 
@@ -86,6 +86,21 @@ def test_running_out_of_descriptors_leaves_the_shutdown_clean(short_relay: Daemo
         poll.close()
     assert FEW / 4 < told < MANY
     assert short_relay.wait() == OK
+
+
+def test_a_shutdown_that_reaches_the_limit_of_connections_is_clean(start_relay: StartRelay) -> None:
+    """It empties the queue of each address, and the limit is reached at the second."""
+    relay = start_relay(config(listen=["127.0.0.1:0", "127.0.0.2:0"], limits={"connections": 2}))
+    relay.allow_log(WARNING)
+    (line,) = relay.log_lines(r"listening on 127\.0\.0\.2:")
+    second = ("127.0.0.2", int(line.rsplit(":", 1)[1]))
+    relay.send_signal(signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(Connection(second))
+        relay.send_signal(signal.SIGTERM)
+        relay.send_signal(signal.SIGCONT)
+        assert relay.wait() == OK
 
 
 def test_the_limit_of_connections_is_one_of_the_whole_relay(start_relay: StartRelay) -> None:

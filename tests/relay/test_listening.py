@@ -129,7 +129,7 @@ def test_a_unix_socket_holds_subscribers(start_relay: StartRelay, socket_path: P
         relay.wait_until_held("d", 0)
 
 
-# What a client did before it was accepted: it is read before its socket is watched
+# What a client did before it was accepted
 
 
 @contextlib.contextmanager
@@ -173,9 +173,51 @@ def test_who_left_before_it_was_accepted_is_not_held(relay: Daemon) -> None:
             leave, itertools.cycle((Connection.half_close, Connection.close, Connection.reset))
         ):
             end(client)
-    relay.wait_until_held("c", 1)
-    assert relay.post("c", b"m").status == 201
+    relay.publish("c", b"m")
     assert stays.read_response().body == b"m"
+    relay.wait_until_held("c", 0)
+
+
+def subscribe_and_leave(relay: Daemon) -> None:
+    with relay.connect() as gone:
+        gone.send_request("GET", "/sub/c")
+
+
+# Of one worker: others would hear of who left one of them a little later.
+
+
+@pytest.mark.parametrize("subscriber", [{"concurrency": "first"}, {"max_subscribers": 1}])
+def test_who_left_before_it_was_accepted_keeps_nobody_out(
+    start_relay: StartRelay, subscriber: dict[str, object]
+) -> None:
+    relay = start_relay(config(subscriber, workers=1))
+    relay.put("c")
+    with not_accepting(relay):
+        subscribe_and_leave(relay)
+        stays = relay.poll("c")
+    relay.wait_until_held("c", 1)
+    relay.publish("c", b"m")
+    assert stays.response().body == b"m"
+
+
+def test_who_left_before_it_was_accepted_displaces_nobody(start_relay: StartRelay) -> None:
+    relay = start_relay(config({"concurrency": "last"}, workers=1))
+    stays = relay.hold("c")
+    with not_accepting(relay):
+        subscribe_and_leave(relay)
+    relay.publish("c", b"m")
+    assert stays.response().body == b"m"
+
+
+def test_who_left_before_it_was_accepted_is_sent_nothing(start_relay: StartRelay) -> None:
+    relay = start_relay(config(publisher={"store_messages": False}, workers=1))
+    relay.put("c")
+    with Connection(relay.address) as publisher:
+        assert publisher.request("GET", "/pub/c").status == 200
+        with not_accepting(relay):
+            subscribe_and_leave(relay)
+            publisher.send_request("POST", "/pub/c", body=b"m")
+        assert publisher.read_response("POST").status == 202
 
 
 def test_who_published_and_half_closed_before_it_was_accepted_is_answered(relay: Daemon) -> None:
