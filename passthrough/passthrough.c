@@ -142,7 +142,6 @@ notice_headers_new(const char *lines, size_t len)
 	if (h == NULL)
 		return NULL;
 	atomic_init(&h->refs, 1);
-	h->len = len;
 	memcpy(h->lines, lines, len);
 	return h;
 }

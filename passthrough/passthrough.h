@@ -66,11 +66,11 @@ void passthrough_free(struct passthrough *p);
  */
 struct notice_headers {
 	atomic_uint refs;
-	size_t len; /* bytes of lines, the final NUL included */
 	char lines[];
 };
 
-/* Returns new with a count of one and lines copied, or NULL when out of memory. */
+/* Returns new with a count of one and len bytes of lines copied, the final NUL included, or
+ * NULL when out of memory. */
 struct notice_headers *notice_headers_new(const char *lines, size_t len);
 struct notice_headers *notice_headers_ref(struct notice_headers *h);
 void notice_headers_unref(struct notice_headers *h); /* NULL does nothing */
