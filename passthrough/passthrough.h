@@ -3,9 +3,9 @@
  *
  * When a subscriber begins and ends to be held, its original request headers are
  * POSTed to the location's passthrough URL (PROTOCOL, section 6). Each worker has one
- * struct passthrough on its own loop; nothing here is shared between threads. A slow,
- * dead or broken server delays no subscriber and no publisher: connections, time and
- * the queue are bounded, and what is given up is counted and logged.
+ * struct passthrough on its own loop; threads share headers alone. A slow, dead or
+ * broken server delays no subscriber and no publisher: connections, time and the queue
+ * are bounded, and what is given up is counted and logged.
  */
 #ifndef PASSTHROUGH_PASSTHROUGH_H
 #define PASSTHROUGH_PASSTHROUGH_H

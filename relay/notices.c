@@ -205,7 +205,7 @@ digest_headers(const struct conn *conn, const struct request *req)
 		add_part(&t, name);
 		add_part(&t, value);
 	}
-	assert(text_ok(&t)); /* less than the lines of a notice */
+	assert(text_ok(&t)); /* less than the request's own */
 	return table_digest(t.start, text_len(&t));
 }
 
@@ -479,6 +479,18 @@ notices_unsubscribe(struct conn *conn, const struct location *loc, const struct 
 		leave(conn, loc, channel->id);
 	else
 		unsubscribe(conn->notices, loc, channel->id);
+}
+
+void
+notices_ask_no_more(struct conn *conn, const struct location *loc)
+{
+	struct notices *n = conn->notices;
+
+	/* Without passthrough_linger its unsubscribe needs them. */
+	if (n == NULL || loc->passthrough_linger_ms == 0)
+		return;
+	notice_headers_unref(n->headers);
+	n->headers = NULL;
 }
 
 void

@@ -31,6 +31,10 @@ bool notices_subscribe(struct conn *conn, const struct location *loc, const stru
 void notices_unsubscribe(
     struct conn *conn, const struct location *loc, const struct channel *channel);
 
+/* After notices_subscribe() of a stream, whose connection is not likely to ask again: no
+ * headers are kept for a next request. */
+void notices_ask_no_more(struct conn *conn, const struct location *loc);
+
 /* The connection closes: what is queued still goes out. */
 void notices_end(struct conn *conn);
 

@@ -591,6 +591,8 @@ tell_django(struct subscriber *sub, const struct request *req)
 	for (unsigned i = 0; i < sub->n_subs; i++)
 		sub->subs[i].noticed =
 		    notices_subscribe(sub->conn, sub->loc, sub->subs[i].channel, req);
+	if (sub->transport->stream)
+		notices_ask_no_more(sub->conn, sub->loc);
 }
 
 /*
