@@ -266,6 +266,20 @@ def test_the_answered_the_deleted_and_the_displaced_linger_alike(
 # Streams, and several channels at once
 
 
+@pytest.mark.parametrize("linger", [0, 0.05])
+def test_that_a_stream_has_left_is_told_with_the_headers_it_came_with(
+    start_relay: StartRelay, django: FakeDjango, linger: float
+) -> None:
+    relay = start_relay(lingering(django.url, linger))
+    # Of several workers, whatever worker the attendee is of.
+    for n in range(6):
+        open_stream(relay, f"c{n}", {**ANNA, "X-Page": str(n)}).close()
+        wait_for_events(django, *PAIR, channel=f"c{n}")
+    assert [notice.header("X-Page") for notice in django.notices] == [
+        str(n).encode() for n in range(6) for _ in PAIR
+    ]
+
+
 def test_a_stream_that_is_opened_again_in_time_never_left(
     start_relay: StartRelay, django: FakeDjango
 ) -> None:

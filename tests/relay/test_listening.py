@@ -179,11 +179,9 @@ def test_who_left_before_it_was_accepted_is_not_held(relay: Daemon) -> None:
 
 
 def subscribe_and_leave(relay: Daemon) -> None:
+    """Of a relay with one worker: others would hear a little later of who has left one of them."""
     with relay.connect() as gone:
         gone.send_request("GET", "/sub/c")
-
-
-# Of one worker: others would hear of who left one of them a little later.
 
 
 @pytest.mark.parametrize("subscriber", [{"concurrency": "first"}, {"max_subscribers": 1}])
